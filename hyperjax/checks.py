@@ -1,0 +1,102 @@
+"""Argument checks that raise on concrete values and let tracers through."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def require(condition: Any, message: str) -> None:
+    """Raise `ValueError(message)` when a concrete condition is false anywhere; a traced one passes.
+
+    >>> require(1 > 0, "never shown")
+    >>> require(-0.1 >= 0, "decay must be at least 0, got -0.1")
+    Traceback (most recent call last):
+    ...
+    ValueError: decay must be at least 0, got -0.1
+    """
+    if not isinstance(condition, jax.core.Tracer) and not np.all(condition):
+        raise ValueError(message)
+
+
+def is_concrete(value: Any) -> bool:
+    """True when `value` is a number whose value is known now: neither a tracer nor a schedule.
+
+    >>> is_concrete(0.1), is_concrete(lambda step: 0.1)
+    (True, False)
+    """
+    return not isinstance(value, jax.core.Tracer) and not callable(value) and value is not None
+
+
+def within(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False) -> None:
+    """Require a concrete number (or every entry of a concrete array) to be finite and in [low, high].
+
+    Args:
+        name: the argument's name, for the message.
+        value: number or array; tracers and callables (schedules) pass unchecked.
+        low, high: the range; infinite bounds are no bounds.
+        open_low: exclude `low` itself.
+    Raises: ValueError that names the argument, the range and what arrived.
+
+    >>> within("rate", 2.0, 0.0, 1.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: rate must be a number in [0, 1], got 2.0
+    """
+    if not is_concrete(value):
+        return
+    bracket = "(" if open_low or low == -np.inf else "["
+    close = ")" if high == np.inf else "]"
+    described = f"{name} must be a number in {bracket}{low:g}, {high:g}{close}, got {value!r}"
+    if isinstance(value, str | bytes | bool) or not np.issubdtype(np.asarray(value).dtype, np.number):
+        if not (hasattr(value, "dtype") and jax.numpy.issubdtype(value.dtype, jax.numpy.floating)):  # bfloat16
+            raise ValueError(described)
+    array = np.asarray(value, np.float64)
+    above = array > low if open_low else array >= low
+    require(np.isfinite(array) & above & (array <= high), described)
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ` (did you mean ...?)` for the closest allowed name, or nothing when none is close.
+
+    >>> nearest("adan", ["adam", "sgd"])
+    "; did you mean 'adam'?"
+    """
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def one_of(argument: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return `value` if it is an allowed name, else raise a ValueError that lists them and suggests the nearest.
+
+    >>> one_of("optimizer", "adan", ["adam", "sgd"])
+    Traceback (most recent call last):
+    ...
+    ValueError: optimizer must be one of adam, sgd, got 'adan'; did you mean 'adam'?
+    """
+    names = list(allowed)
+    if isinstance(value, str) and value in names:
+        return value
+    hint = nearest(value, names) if isinstance(value, str) else ""
+    raise ValueError(f"{argument} must be one of {', '.join(names)}, got {value!r}{hint}")
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """Return `value` as an int if it is a whole number of at least 1, else raise a ValueError.
+
+    >>> positive_integer("trials", 3)
+    3
+    """
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
+def accepts(function: Callable[..., Any], argument: str) -> bool:
+    """True when `function` has a parameter called `argument`."""
+    import inspect
+
+    return argument in inspect.signature(function).parameters
