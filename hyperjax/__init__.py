@@ -1,1 +1,81 @@
-"""HyperJAX."""
+"""HyperJAX: every training hyperparameter as a value in a JAX program."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hyperjax.reports import plot, report
+    from hyperjax.schedules import epochs, fraction
+    from hyperjax.studies import integer, log_integer, log_uniform, space, study, uniform
+    from hyperjax.tasks import Task
+    from hyperjax.training import Recipe, fit, fit_population, population
+
+# Names that everybody types, and where they live. They are looked up on first use: importing hyperjax itself costs
+# next to nothing, starts no backend, and brings in no plotting library.
+_LIFTED = {
+    "Recipe": "training",
+    "Task": "tasks",
+    "epochs": "schedules",
+    "fit": "training",
+    "fit_population": "training",
+    "fraction": "schedules",
+    "integer": "studies",
+    "log_integer": "studies",
+    "log_uniform": "studies",
+    "plot": "reports",
+    "population": "training",
+    "report": "reports",
+    "space": "studies",
+    "study": "studies",
+    "uniform": "studies",
+}
+_MODULES = (
+    "activations",
+    "batching",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "random",
+    "reports",
+    "schedules",
+    "statistics",
+    "studies",
+    "tasks",
+    "training",
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Recipe",
+    "Task",
+    "epochs",
+    "fit",
+    "fit_population",
+    "fraction",
+    "integer",
+    "log_integer",
+    "log_uniform",
+    "plot",
+    "population",
+    "report",
+    "space",
+    "study",
+    "uniform",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"hyperjax.{name}")
+    if name in _LIFTED:
+        value = getattr(import_module(f"hyperjax.{_LIFTED[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'hyperjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LIFTED, *_MODULES})

@@ -1,0 +1,177 @@
+"""The command line: arguments in, messages out."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hyperjax.studies import Space
+
+app = typer.Typer(
+    name="hyperjax",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Train hundreds of settings in a few compiled programs, and see which hyperparameters mattered.",
+    epilog="Begin with:  hyperjax study digits --trials 64 --output out",
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; bad input ends with one line and exit code 2, Ctrl-C with 130."""
+    try:
+        code = typer.main.get_command(app).main(args=arguments, prog_name="hyperjax", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted", 130)
+    except ValueError as error:
+        _complain(str(error), 2)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what Typer raises for arguments it cannot read
+            raise
+        message = error.format_message()
+        if message:
+            _complain(message, getattr(error, "exit_code", 2))
+        sys.exit(getattr(error, "exit_code", 2))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int) -> None:
+    print(f"hyperjax: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import hyperjax
+
+        print(f"hyperjax {hyperjax.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks that ship with the package."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from hyperjax.tasks import bundled
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("task")
+    table.add_column("what is learnt")
+    for name, description in bundled().items():
+        table.add_row(name, description)
+    Console().print(table)
+    print("\nNext: hyperjax study digits --trials 64 --output out")
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  hyperjax study digits --trials 256 --output out\n\n"
+    "  hyperjax study digits --trials 64 --seeds 3 --space space.toml --output out2\n\n"
+    "A space file holds lines such as  learning_rate = {low = 1e-4, high = 1.0, log = true},  "
+    'optimizer = ["sgd", "adam"],  warmup = [0, {fraction = 0.1}]  or  epochs = 20.'
+)
+def study(
+    task: Annotated[str, typer.Argument(help="Name of a task; see: hyperjax tasks.")],
+    trials: Annotated[str, typer.Option(help="How many recipes to draw from the space.", metavar="N")] = "64",
+    seeds: Annotated[str, typer.Option(help="How many seeds to train each recipe with.", metavar="N")] = "1",
+    epochs: Annotated[str, typer.Option(help="Passes over the training set, where the space does not say.", metavar="N")] = "20",
+    space: Annotated[
+        Path | None, typer.Option(help="TOML file of what to vary. Default: optimizer, learning rate, schedule, warm-up, "
+        "weight decay, dropout, activation and two batch sizes.", metavar="FILE")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for report.html, trials.csv and best.json.", metavar="DIR")] = Path("out"),
+    seed: Annotated[str, typer.Option(help="Seed of the sampling.", metavar="N")] = "0",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a study that DIR holds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
+    cache: Annotated[bool, typer.Option(help="Keep compiled programs for the next time.")] = True,
+) -> None:
+    """Search a task's hyperparameters at random and write a page that shows what mattered."""
+    from rich.console import Console
+
+    from hyperjax.checks import positive_integer, within
+    from hyperjax.reports.folder import prepare_folder
+    from hyperjax.studies import default_space, read_space
+    from hyperjax.tasks import find
+
+    count, blocks = positive_integer("trials", _number("trials", trials)), positive_integer("seeds", _number("seeds", seeds))
+    passes = _number("epochs", epochs)
+    within("epochs", passes, 0.0, open_low=True)
+    start = _number("seed", seed)
+    if not isinstance(start, int) or start < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    learnt = find(task)
+    varied = read_space(space, epochs=passes) if space is not None else default_space(passes)
+    folder = prepare_folder(output, overwrite)
+    if cache:
+        _keep_compiled_programs()
+    console = Console(stderr=as_json)
+    code = _run(console, learnt, varied, count, blocks, start, folder, as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+def _run(
+    console: "Console", task: Any, space: "Space", trials: int, seeds: int, seed: int, folder: Path, as_json: bool
+) -> int:
+    from hyperjax.reports import study_table
+    from hyperjax.reports.folder import summary, write_study
+    from hyperjax.reports.progress import trial_progress
+    from hyperjax.studies import StudyInterrupted
+    from hyperjax.studies import study as search
+
+    interrupted = False
+    with trial_progress(console) as progress:
+        try:
+            result = search(task, space, trials, seeds, seed=seed, progress=progress)
+        except StudyInterrupted as stop:
+            result, interrupted = stop.study, True
+    if not result.trials:
+        raise KeyboardInterrupt
+    write_study(result, folder)
+    if as_json:
+        print(json.dumps(summary(result), indent=2))
+    else:
+        console.print(study_table(result))
+        console.print(f"\nWrote {folder / 'report.html'}, trials.csv and best.json.")
+        console.print(f"Next: open {folder / 'report.html'} in a browser", highlight=False)
+    if interrupted:
+        console.print(f"Interrupted: {len(result.trials)} finished trials were kept.")
+    return 130 if interrupted else 0
+
+
+def _number(name: str, text: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise ValueError(f"{name} must be a number, got {text!r}")
+
+
+def _keep_compiled_programs() -> None:
+    """Turn on JAX's persistent compilation cache, unless the user has chosen one."""
+    import os
+
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "hyperjax" / "programs"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -1,0 +1,102 @@
+"""Dropout whose rate is a value: a number, a named hyperparameter, or a tracer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from hyperjax.checks import within
+from hyperjax.layers.hyperparameter import Hyperparameter
+
+
+class Dropout(nnx.Module):
+    """Zero each element with probability `rate` and scale the rest by 1 / (1 - rate), so that the mean stays.
+
+    As `flax.nnx.Dropout` (arguments, `train()`, `eval()`, streams), but the rate may change without retracing, and
+    differ between members of a population. At rate 0 nothing is drawn where branches are true ones (outside `vmap`),
+    and the output is the input, bit for bit; the stream's counter moves on at every rate, so rates do not disturb one
+    another's masks. At rate 1 the output and its gradient are 0.
+
+    The derivative by the rate is that of the scale alone, 1 / (1 - rate)^2 times what was kept: the mask is a step in
+    the rate and its derivative is 0 almost everywhere, which is not the derivative of the expected loss.
+
+    Args:
+        rate: probability of dropping, in [0, 1]; float, array, tracer, or a `Hyperparameter` (shared if several layers
+            get the same one).
+        rngs: `nnx.Rngs` or a stream of it, forked as nnx.Dropout does; None: pass a key, a stream or rngs at the call.
+        deterministic: True: return the input; `eval()` sets it, `train()` clears it.
+        broadcast_dims: axes that share one mask.
+        rng_collection: name of the stream in `rngs`.
+        name: name under which a plain rate can be bound; None: it cannot be, and a number is
+            part of the program. A `Hyperparameter` keeps its own.
+
+    Raises: ValueError when a concrete rate is outside [0, 1] or there is no source of randomness.
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014), in
+        the form that scales in training.
+
+    >>> from flax import nnx
+    >>> import jax.numpy as jnp
+    >>> layer = Dropout(0.5, rngs=nnx.Rngs(0))
+    >>> sorted(set(layer(jnp.ones(100)).tolist()))
+    [0.0, 2.0]
+    >>> layer.eval()
+    >>> float(layer(jnp.ones(100)).sum())
+    100.0
+    """
+
+    def __init__(
+        self,
+        rate: Any,
+        *,
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+        deterministic: bool = False,
+        broadcast_dims: Sequence[int] = (),
+        rng_collection: str = "dropout",
+        name: str | None = "dropout",
+    ) -> None:
+        within("rate", rate.get_value() if isinstance(rate, Hyperparameter) else rate, 0.0, 1.0)
+        fixed = name is None and isinstance(rate, int | float)
+        self.rate = rate if fixed or isinstance(rate, Hyperparameter) else Hyperparameter(rate, name=name)
+        self.deterministic = deterministic
+        self.broadcast_dims = tuple(broadcast_dims)
+        self.rng_collection = rng_collection
+        stream = rngs[rng_collection] if isinstance(rngs, nnx.Rngs) else rngs
+        self.rngs = nnx.data(None) if stream is None else stream.fork()
+
+    def __call__(
+        self,
+        x: jax.Array,
+        *,
+        deterministic: bool | None = None,
+        rngs: nnx.Rngs | nnx.RngStream | jax.Array | None = None,
+    ) -> jax.Array:
+        """Return x with elements dropped; both arguments go before the layer's own."""
+        if self.deterministic if deterministic is None else deterministic:
+            return x
+        source = self.rngs if rngs is None else rngs
+        if source is None:
+            raise ValueError("rngs must be given to Dropout when it is made or when it is called, got None")
+        if isinstance(source, nnx.Rngs):
+            source = source[self.rng_collection]
+        key = source() if isinstance(source, nnx.RngStream) else source
+        rate = self.rate.get_value() if isinstance(self.rate, Hyperparameter) else self.rate
+        return _dropped(x, rate, key, self.broadcast_dims)
+
+
+def _dropped(x: jax.Array, rate: Any, key: jax.Array, broadcast_dims: tuple[int, ...]) -> jax.Array:
+    shape = list(x.shape)
+    for axis in broadcast_dims:
+        shape[axis] = 1
+
+    def masked(x: jax.Array) -> jax.Array:
+        keep = 1 - rate
+        kept = jnp.broadcast_to(jax.random.bernoulli(key, jax.lax.stop_gradient(keep), tuple(shape)), x.shape)
+        scale = 1 / jnp.where(keep > 0, keep, 1)  # at rate 1 all is dropped: no infinity may meet that zero
+        return jnp.where(kept, x * scale.astype(x.dtype), 0)
+
+    if isinstance(rate, int | float):  # fixed: the branch is taken now
+        return masked(x) if rate > 0 else x
+    out: jax.Array = jax.lax.cond(rate > 0, masked, lambda x: x, x)
+    return out

@@ -1,0 +1,30 @@
+"""One value per example from elementwise values: the mean over the other axes, of the kept entries only."""
+
+import jax.numpy as jnp
+
+from hyperjax.types import Array
+
+
+def per_example(values: Array, where: Array | None = None) -> Array:
+    """Average over every axis but the first.
+
+    Args:
+        values: float[examples, ...]; a scalar stays one.
+        where: bool, broadcastable to `values`; entries left out count nowhere, an example without any gives 0.
+    Returns: float[examples].
+
+    >>> print(per_example(jnp.array([[1.0, 3.0], [5.0, 9.0]]), jnp.array([[True, True], [True, False]])))
+    [2. 5.]
+    """
+    axes = tuple(range(1, values.ndim))
+    if where is None:
+        return jnp.mean(values, axes) if axes else values
+    kept = jnp.broadcast_to(where, values.shape)
+    total = jnp.sum(jnp.where(kept, values, 0.0), axes)
+    return total / jnp.maximum(jnp.sum(kept, axes), 1).astype(values.dtype)
+
+
+def widened(*arrays: Array) -> tuple[Array, ...]:
+    """Arrays of one float type of at least float32, in which losses are computed whatever the inputs' type is."""
+    precise = jnp.promote_types(jnp.result_type(*arrays, float), jnp.float32)
+    return tuple(array.astype(precise) for array in arrays)

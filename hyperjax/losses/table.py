@@ -1,0 +1,98 @@
+"""Losses of two operands in tables, one a kind of target, so that the choice among them can be data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hyperjax.checks import nearest, one_of, within
+from hyperjax.losses.classes import cross_entropy, one_hot_squared_error
+from hyperjax.losses.real import absolute_error, squared_error
+from hyperjax.types import Array, Scalar
+
+Target = Literal["classes", "real"]
+
+
+class Number(NamedTuple):
+    """A number that a loss reads: its name, the default and the range [low, high) of concrete values."""
+
+    name: str
+    default: float
+    low: float
+    high: float
+
+
+class Row(NamedTuple):
+    """A loss `(predictions, targets, *numbers, where=None)`, and the number it reads, if any."""
+
+    function: Callable[..., Array]
+    number: Number | None = None
+
+
+class Loss(Protocol):
+    """What `select` returns."""
+
+    def __call__(
+        self, predictions: Any, targets: Any, numbers: Mapping[str, Scalar] | None = None, where: Any = None
+    ) -> Array: ...
+
+
+LOSSES: dict[Target, dict[str, Row]] = {
+    "classes": {
+        "cross_entropy": Row(cross_entropy, Number("label_smoothing", 0.0, 0.0, 1.0)),
+        "squared_error": Row(one_hot_squared_error),
+    },
+    "real": {
+        "squared_error": Row(squared_error),
+        "absolute_error": Row(absolute_error),
+    },
+}
+
+
+def select(index: Any, names: Sequence[str], kind: Target) -> Loss:
+    """The loss at `index` among `names`, as one function: called directly when there is one name, else by a switch.
+
+    Args:
+        index: int32[], into `names`; may be traced, so that members of a population differ in it.
+        names: keys of `LOSSES[kind]`, at least one.
+        kind: "classes" (integer labels or probabilities) or "real".
+    Returns: `loss(predictions, targets, numbers=None, where=None)` -> float[examples]; `numbers` maps a number's
+        name to its value, absent ones take the table's default.
+    Raises: ValueError on an unknown kind or name; from the returned function, on a number that none of them reads.
+    Source: written for this library.
+
+    >>> loss = select(1, ["cross_entropy", "squared_error"], "classes")
+    >>> print(loss(jnp.array([[1.0, 0.0]]), jnp.array([1]), {"label_smoothing": 0.1}))
+    [1.]
+    """
+    table = LOSSES[kind] if one_of("kind", kind, LOSSES) else {}
+    if isinstance(names, str) or not names:
+        raise ValueError(f"names must be a sequence of at least one loss of {', '.join(table)}, got {names!r}")
+    rows = [table[one_of("loss", name, table)] for name in names]
+    read = {row.number.name: row.number for row in rows if row.number}
+
+    def loss(predictions: Any, targets: Any, numbers: Mapping[str, Scalar] | None = None, where: Any = None) -> Array:
+        given = dict(numbers or {})
+        for name in given:
+            if name not in read:
+                known = f"one of {', '.join(read)}" if read else "absent"
+                raise ValueError(f"numbers of {', '.join(names)} must be {known}, got {name!r}{nearest(name, read)}")
+            within(name, given[name], read[name].low, read[name].high)
+        values = {name: number.default for name, number in read.items()} | given
+        if len(rows) == 1:
+            return _apply(rows[0], predictions, targets, values, where)
+        # One loss's type for all branches; the numbers go in as operands, since they may be a member's own.
+        operands = (jnp.asarray(predictions), jnp.asarray(targets), values, where)
+        branches = [lambda *each, row=row: _apply(row, *each) for row in rows]
+        chosen: Array = jax.lax.switch(jnp.asarray(index, np.int32), branches, *operands)
+        return chosen
+
+    return loss
+
+
+def _apply(row: Row, predictions: Any, targets: Any, values: Mapping[str, Scalar], where: Any) -> Array:
+    numbers = (values[row.number.name],) if row.number else ()
+    result: Array = row.function(predictions, targets, *numbers, where=where)
+    return result

@@ -1,0 +1,5 @@
+"""Small Flax models."""
+
+from hyperjax.models.mlp import MLP
+
+__all__ = ["MLP"]

@@ -1,0 +1,212 @@
+"""The update: a rule's numbers become one step's coefficients, and each leaf is updated in one pass."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hyperjax.checks import require
+from hyperjax.optimizers.coefficients import Coefficients, coefficients
+from hyperjax.optimizers.rule import Rule
+from hyperjax.types import Array, Number, PyTree
+
+
+class RuleState(NamedTuple):
+    """What a rule remembers between steps; a slot that its form never needs is None."""
+
+    count: Array  # i32[], updates made so far
+    first: PyTree | None  # like params: first moment, or the buffer behind the preconditioner
+    second: PyTree | None  # like params: second moment
+    third: PyTree | None  # like params: mean gradient (centered) or averaged squared update (Adadelta)
+    b1_product: Array | None  # f[], product of the first decays in force so far; only where b1 may be a schedule
+    b2_product: Array | None  # f[], the same of the second decays
+
+
+def by_rule(
+    rule: Rule, learning_rate: Number, *, mask: PyTree | Callable[[Any], Any] | None = None, mu_dtype: Any = None
+) -> optax.GradientTransformationExtraArgs:
+    """The optax transformation of a rule: `updates = -learning_rate * (direction + weight_decay * params)`.
+
+    Args:
+        rule: from `rule(name, ...)`; its numbers may be floats, arrays, tracers or schedules.
+        learning_rate: float, array, tracer or schedule `step -> rate`, evaluated at the count before the update.
+        mask: bools in the structure of the parameters (or a prefix of it), or a function from parameters to those:
+            which leaves decay, coupled or decoupled. None: all.
+        mu_dtype: dtype of the first slot; None: the parameter's.
+
+    Returns: a `GradientTransformationExtraArgs` whose state is a `RuleState`. Updates have the dtype of the gradient,
+        slots that of the parameter; leaves narrower than 32 bits are computed in float32. A gradient leaf of None gives
+        None and leaves its slots as they are.
+    Raises: ValueError when `params` is None although the rule may decay them.
+
+    Every root and division is guarded on its input, so derivatives with respect to the gradients and every number
+    are finite even where a gradient is exactly 0. Under `jit`, with traced numbers, a rule and the same rule widened
+    give the same parameters bit for bit.
+
+    >>> from hyperjax.optimizers import rule
+    >>> transform = by_rule(rule("momentum", momentum=0.5), learning_rate=0.1)
+    >>> state = transform.init(jnp.array(1.0))
+    >>> for _ in range(2):
+    ...     update, state = transform.update(jnp.array(1.0), state)
+    >>> print(round(float(update), 4))  # -0.1 * (0.5 * 1 + 1)
+    -0.15
+    """
+    form = rule.form
+    has_first, has_second, has_third = form.slots
+    mu_dtype = None if mu_dtype is None else jax.dtypes.canonicalize_dtype(mu_dtype)
+
+    def init(params: PyTree) -> RuleState:
+        start = rule.at(0)
+        return RuleState(
+            count=jnp.zeros([], jnp.int32),
+            first=jax.tree.map(lambda p: jnp.zeros_like(p, dtype=mu_dtype), params) if has_first else None,
+            second=jax.tree.map(lambda p: jnp.full_like(p, start["initial_second"]), params) if has_second else None,
+            third=jax.tree.map(jnp.zeros_like, params) if has_third else None,
+            b1_product=_one_like(start["b1"]) if form.may("b1_scheduled") else None,
+            b2_product=_one_like(start["b2"]) if form.may("b2_scheduled") else None,
+        )
+
+    def update(
+        updates: PyTree, state: RuleState, params: PyTree | None = None, **extra: Any
+    ) -> tuple[PyTree, RuleState]:
+        decays = form.may("decay", "coupled_decay")
+        require(not decays or params is not None, "params must be given, since this rule decays weights; got None")
+        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        step, b1_product, b2_product = coefficients(rule, rate, state.count, state.b1_product, state.b2_product)
+
+        # Without the barrier a gradient that is a reduction (a bias's) is compiled into whatever update follows it, and
+        # its last bits then depend on the rule. It also keeps the reduction from being done once per slot.
+        leaves, tree = jax.tree.flatten(jax.lax.optimization_barrier(updates), is_leaf=_is_none)
+        columns = [_column(tree, slots) for slots in (params if decays else None, *state[1:4])]
+        masks = (
+            tree.flatten_up_to(_decayed(mask, params, tree)) if decays and mask is not None else [True] * len(leaves)
+        )
+        rows = [_update_leaf(step, *row) for row in zip(leaves, *columns, masks, strict=True)]
+        new, first, second, third = (tree.unflatten(column) for column in zip(*rows, strict=True)) if rows else (
+            updates, state.first, state.second, state.third)  # fmt: skip
+        return new, RuleState(
+            count=optax.safe_increment(state.count),
+            first=first if has_first else None,
+            second=second if has_second else None,
+            third=third if has_third else None,
+            b1_product=b1_product,
+            b2_product=b2_product,
+        )
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, decays: bool) -> tuple[Any, Any, Any, Any]:
+    """One leaf's update and new slots, from its gradient, parameter and slots (None where absent).
+
+    A coefficient that is the Python number 0 or 1 is left out of the program. The rest must be rounded in the same
+    places whatever is left out, although the compiler may contract a product and a sum into one operation with one
+    rounding and picks either product of `a * x + b * y`. So in every sum one product at most is open; the other is
+    sealed: it has a zero added that the compiler cannot see, which costs nothing since that sum is contracted too.
+    Neutral coefficients are then exact: x * 1, x + 0, x / 1.
+    """
+    if g is None:
+        return None, m, v, s
+    dtype = jnp.promote_types(g.dtype, jnp.float32)
+    c = step.cast(dtype)
+    gradient_dtype = g.dtype
+    g, p, m_, v_, s_ = (None if x is None else x.astype(dtype) for x in (g, p, m, v, s))
+    if not decays:
+        c = c._replace(l2=0.0, decay=0.0)
+
+    g = _sum(_times(c.l2, p), g)
+    first = _sum(_times(c.b1, m_), _sealed(c.g1, g, c.zero))
+    second = mean = None
+    denominator: Any = 1.0
+    if v is not None:
+        second = _sum(_times(_times(c.g2, g), g), _sealed(c.b2, v_, c.zero))
+        spread = second
+        if not _is(c.mean_weight, 0):
+            mean = _sum(_times(c.mean_decay, s_), _sealed(c.g2, g, c.zero))
+            spread = spread - _times(_times(c.mean_weight, mean), mean)
+        denominator = _where(c.divides, _sum(_times(c.root_scale, _root(_sum(spread, c.eps_root))), c.eps), 1.0)
+
+    base = first if c.interpolate is False else _where(c.interpolate, m_, first)
+    direction = _sum(_times(c.from_first, base), _sealed(c.from_gradient, g, c.zero))
+    if c.sign is not False:
+        direction = _where(c.sign, jnp.sign(direction), direction)
+    if c.accumulated_update is not False:
+        direction = _where(c.accumulated_update, _root(_sum(s_, c.eps_root)) * g, direction)
+    if v is not None:
+        direction = _divide(direction, denominator)
+    third = mean
+    if c.accumulated_update is not False:
+        accumulated = _sum(_times(c.update_decay, s_), _sealed(c.g2, direction * direction, c.zero))
+        third = accumulated if mean is None else _where(c.accumulated_update, accumulated, mean)
+
+    moved = _sealed(c.rate, direction, c.zero)  # sealed too for the caller, who adds it to the parameters
+    out = moved
+    if c.buffer is not False:
+        buffer = _sum(_times(c.buffer_decay, m_), moved)
+        out = _sum(_times(c.from_buffer, buffer), _sealed(c.from_moved, moved, c.zero))
+        first = _where(c.buffer, buffer, first)
+    out = _sum(_times(c.decay, p), out)
+    slots = ((first, m), (second, v), (third, s))
+    return out.astype(gradient_dtype), *(
+        old if new is None or old is None else new.astype(old.dtype) for new, old in slots
+    )
+
+
+def _is(coefficient: Any, value: int) -> bool:
+    return isinstance(coefficient, float | int) and coefficient == value
+
+
+def _times(coefficient: Any, x: Any) -> Any:
+    """`coefficient * x`, or None (nothing to add) for the Python number 0."""
+    if x is None or _is(coefficient, 0):
+        return None
+    return x if _is(coefficient, 1) else coefficient * x
+
+
+def _sealed(coefficient: Any, x: Any, zero: Any) -> Any:
+    """`coefficient * x` that no further sum can be contracted with."""
+    product = _times(coefficient, x)
+    return product if product is None or product is x else product + zero
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """`a + b` where None, or the Python number 0, is nothing to add."""
+    if a is None:
+        return b
+    return a if b is None or _is(b, 0) else a + b
+
+
+def _root(x: Any) -> Any:
+    """The square root, 0 with derivative 0 where `x` is not positive."""
+    vanishes = x <= 0  # false for nan, which must stay visible
+    return jnp.where(vanishes, 0.0, jnp.sqrt(jnp.where(vanishes, 1.0, x)))
+
+
+def _divide(numerator: Any, denominator: Any) -> Any:
+    """The quotient, 0 with derivative 0 where the denominator is 0."""
+    vanishes = denominator == 0
+    return jnp.where(vanishes, 0.0, numerator / jnp.where(vanishes, 1.0, denominator))
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    if isinstance(condition, bool):
+        return yes if condition else no
+    return jnp.where(condition, yes, no)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _column(tree: Any, slots: PyTree | None) -> list[Any]:
+    return [None] * tree.num_leaves if slots is None else tree.flatten_up_to(slots)
+
+
+def _decayed(mask: Any, params: PyTree, tree: Any) -> PyTree:
+    return jax.tree.broadcast(mask(params) if callable(mask) else mask, params, is_leaf=_is_none)
+
+
+def _one_like(number: Any) -> Array:
+    return jnp.ones([], jnp.result_type(number, float))

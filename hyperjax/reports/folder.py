@@ -1,0 +1,71 @@
+"""A study's folder: the page, the table and the best recipe."""
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hyperjax.reports.files import write_whole
+from hyperjax.reports.report import report
+from hyperjax.reports.tables import trials_csv
+from hyperjax.studies.study import Study
+
+FILES = ("report.html", "trials.csv", "best.json")
+
+
+def prepare_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    """Make a folder that can be written and holds no other study, before anything is computed.
+
+    Args:
+        path: the folder; made when it does not exist.
+        overwrite: allow one that holds a study.
+    Raises: ValueError when it cannot be made or written, or holds a study.
+    """
+    folder = Path(path)
+    held = [name for name in FILES if (folder / name).exists()]
+    if held and not overwrite:
+        raise ValueError(
+            f"output must be a folder without a study, got {str(folder)!r}, which holds {', '.join(held)}; see --overwrite"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"output must be a folder that can be written, got {str(folder)!r}: {error.strerror}"
+        ) from None
+    return folder
+
+
+def summary(study: Study) -> dict[str, Any]:
+    """The best recipe and how it was found, ready for JSON."""
+    best = study.best if study.trials else None
+    return {
+        "task": study.task,
+        "trials": len(study.trials),
+        "seeds": list(study.seeds),
+        "metric": study.metric,
+        "direction": study.direction,
+        "best": None
+        if best is None
+        else {
+            "trial": best.number,
+            "recipe": json.loads(best.recipe.to_json()),
+            study.metric: None if math.isnan(best.score) else best.score,
+            "scores": [None if math.isnan(run.score) else run.score for run in best.runs],
+            "test": dict(study.test),
+        },
+        "diverged": sum(trial.diverged > 0 for trial in study.trials),
+        "space": dict(study.space),
+        "conditions": dict(study.conditions),
+    }
+
+
+def write_study(study: Study, folder: Path) -> None:
+    """Write report.html, trials.csv and best.json, the small ones first."""
+    trials_csv(study, folder / "trials.csv")
+    write_whole(folder / "best.json", json.dumps(summary(study), indent=2) + "\n")
+    report(study, folder / "report.html")

@@ -1,0 +1,45 @@
+"""A progress bar for trials: how many, how fast, how long yet."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@contextmanager
+def trial_progress(console: "Console") -> Iterator[Callable[[int, int], None]]:
+    """Show a bar while the block runs; yields the callback `progress(done, total)` that moves it.
+
+    Before the first call, programs are compiling, and the bar says so.
+    """
+    import time
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        shown = bar.add_task("compiling", total=None, speed="")
+        begin: list[float] = []
+
+        def progress(done: int, total: int) -> None:
+            if not begin:
+                begin.append(time.perf_counter())
+            seconds = time.perf_counter() - begin[0]
+            if done and seconds:
+                rate = done / seconds
+                left = (total - done) / rate
+                speed = f"{rate:.1f} trials/s, {left:.0f} s left" if done < total else f"{rate:.1f} trials/s"
+            else:
+                speed = ""
+            bar.update(shown, description="training", completed=done, total=total, speed=speed)
+
+        yield progress

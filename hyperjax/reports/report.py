@@ -1,0 +1,40 @@
+"""`report(x, path)`: the page that belongs to a result."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hyperjax.reports.figures import KINDS
+from hyperjax.reports.files import write_whole
+from hyperjax.reports.result_pages import effect_page, run_page, runs_page, schedule_page
+from hyperjax.reports.study_page import study_page
+from hyperjax.schedules import Schedule
+from hyperjax.studies.study import Effect, Study
+from hyperjax.training.record import Run, Runs
+
+
+def report(x: Any, path: str | os.PathLike[str]) -> Path:
+    """Write a result as one HTML file that needs no network; it appears whole or not at all.
+
+    Args:
+        x: a study, one of its effects, a run, several runs or a schedule.
+        path: the file to write; folders are made where missing, an older file is replaced.
+    Returns: the path written.
+    Raises: ValueError when `x` has no page or `path` is a folder; OSError when it cannot be written.
+
+    >>> import tempfile
+    >>> from hyperjax.schedules import cosine_decay
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report(cosine_decay(0.1, 100), f"{folder}/schedule.html").name
+    'schedule.html'
+    """
+    for kind, page in (
+        (Study, study_page),
+        (Effect, effect_page),
+        (Run, run_page),
+        (Runs, runs_page),
+        (Schedule, schedule_page),
+    ):
+        if isinstance(x, kind):
+            return write_whole(path, page(x).render())  # type: ignore[operator]  # each page takes its own kind
+    raise ValueError(f"x must be {KINDS}, got a {type(x).__name__}")

@@ -1,0 +1,201 @@
+"""The page of a study: the answer first, then what it rests on."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hyperjax.reports.curves import MOST_POINTS, curves_figure, study_curves, study_texts
+from hyperjax.reports.effects import MOST_DOTS, effect_figure, ranked_effects
+from hyperjax.reports.html_tables import plain_table, trials_table
+from hyperjax.reports.page import Page, code_block, conditions, escape, facts, figure_holder, section
+from hyperjax.reports.tables import searched_names
+from hyperjax.reports.wording import half_width, is_number, number, plural, recipe_code, seconds, spoken, value_text
+from hyperjax.studies.study import Study
+
+BEST_ROWS = 10
+
+
+def study_page(study: Study) -> Page:
+    """Everything that a study has to show, as a page."""
+    page = Page(f"{study.task}: {plural(len(study.trials), 'trial')}", _header(study))
+    page.texts = study_texts(study, searched_names(study))
+    if study.trials:
+        scored = any(math.isfinite(trial.score) for trial in study.trials)
+        page.sections += [_best(study)] if scored else []
+        page.sections.append(_curves(study, page))
+        page.sections += [_effects(study, page)] if scored else []
+        page.sections.append(_all_trials(study))
+    page.sections.append(_how(study))
+    return page
+
+
+def answer(study: Study) -> str:
+    """One sentence, plain text: which trial was best and how good it is."""
+    count = len(study.trials)
+    if not count:
+        return "No trial was finished, so there is nothing to compare."
+    best, metric = study.best, spoken(study.metric)
+    if math.isnan(best.score):
+        diverged = sum(trial.diverged > 0 for trial in study.trials)
+        if diverged < count:
+            return f"No trial has a {metric} that is a number, so there is no best recipe."
+        which = "The only trial" if count == 1 else f"All {count} trials"
+        return f"{which} diverged, so there is no best recipe: lower learning rates or gradient clipping come next."
+    words = _in_short(best.values, best.recipe)
+    spread = half_width(best.interval)
+    within = f" ± {number(spread, 2)} over {len(study.seeds)} seeds" if math.isfinite(spread) else ""
+    name = study.metric.removeprefix("validation_")
+    tests = {f"test {spoken(key).removeprefix('test ')}": value for key, value in study.test.items()}
+    shown = {key: value for key, value in tests.items() if key == f"test {spoken(name)}"} or tests
+    test = "".join(f", {key} {number(value, 4)}" for key, value in shown.items())
+    head = "The only trial" if count == 1 else f"Best of {count}"
+    return f"{head}: trial {best.number}{words}, {metric} {number(best.score, 4)}{within}{test}."
+
+
+def _in_short(values: Mapping[str, Any], recipe: Any) -> str:
+    """The optimizer and its rate where they are plain, else the first few searched values."""
+    optimizer = values.get("optimizer", getattr(recipe, "optimizer", None))
+    rate = values.get("learning_rate", getattr(recipe, "learning_rate", None))
+    if isinstance(optimizer, str) and is_number(rate):
+        return f", {optimizer} at learning rate {number(rate)}"
+    return "".join(f", {spoken(name)} {value_text(value)}" for name, value in list(values.items())[:3])
+
+
+def _header(study: Study) -> str:
+    diverged = sum(trial.diverged > 0 for trial in study.trials)
+    unfinished = sum(not trial.finished for trial in study.trials)
+    total = study.conditions.get("seconds")
+    better = "higher" if study.direction == "max" else "lower"
+    pairs = [("trials", str(len(study.trials))), ("seeds a trial", str(len(study.seeds))), ("diverged", str(diverged))]
+    pairs += [("time", seconds(float(total)))] if is_number(total) else []
+    pairs += [(f"ranked by, {better} is better", spoken(study.metric))]
+    parts = ['<p class="eyebrow">HyperJAX study</p>', f"<h1>{escape(study.task)}</h1>"]
+    if unfinished:
+        parts.append(
+            f'<p class="notice"><strong>Interrupted.</strong> {plural(unfinished, "trial")} of {len(study.trials)} '
+            "ended before the last step; they are ranked by what they had reached.</p>"
+        )
+    lead, _, rest = answer(study).partition(":")
+    told = f"<strong>{escape(lead)}:</strong>{escape(rest)}" if rest else escape(lead)
+    parts.append(f'<p class="answer">{told}</p>')
+    if study.trials and not math.isnan(study.best.score):
+        if len(study.trials) > 1 and study.test:
+            parts.append(
+                '<p class="note">Chosen by validation, which flatters the winner of many trials; the test set took no '
+                "part in the choice.</p>"
+            )
+        elif len(study.trials) > 1:
+            parts.append('<p class="note">The winner of many trials looks better on validation than on new data.</p>')
+    parts.append(facts(pairs))
+    if study.trials and not math.isnan(study.best.score):
+        parts.append(code_block(recipe_code(study.best.recipe), f"The recipe of trial {study.best.number}"))
+    return "\n".join(parts)
+
+
+def _best(study: Study) -> str:
+    ranking = study.ranking[:BEST_ROWS]
+    several = len(study.seeds) > 1
+    said = f" ± is half of the 95 % Student interval over {len(study.seeds)} seeds." if several else ""
+    note = f'<p class="note">By {escape(spoken(study.metric))} of the last epoch.{said}</p>\n'
+    return section("best", "Best recipes", note + trials_table(study, ranking, f"The best {len(ranking)} trials"))
+
+
+def _curves(study: Study, page: Page) -> str:
+    recorded = dict.fromkeys(name for trial in study.trials for run in trial.runs for name in run.metrics)
+    wanted = dict.fromkeys([study.metric, "validation_loss", "train_loss"])
+    names = [name for name in wanted if name == study.metric or name in recorded]
+    for name in names:
+        page.figures[f"curves-{name}"] = curves_figure(study_curves(study, name, page.texts), name)
+    labels = {name: f"Learning curves of all trials: {spoken(name)} over epochs" for name in names}
+    buttons = "".join(
+        f'<button type="button" data-in="curves" data-shows="curves-{escape(name)}" data-label="{escape(labels[name])}" '
+        f'aria-pressed="{"true" if name == study.metric else "false"}">{escape(spoken(name))}</button>'
+        for name in names
+    )
+    choice = f'<div class="choices" role="group" aria-label="Metric of the curves">{buttons}</div>\n'
+    closer = '<label class="closer"><input type="checkbox" id="closer"> closer look at the better half</label>\n'
+    most = max(20, MOST_POINTS // len(study.trials))
+    longest = max((len(run.epochs) for trial in study.trials for run in trial.runs), default=0)
+    thin = f" Each curve is thinned from {longest} to at most {most} points, extremes kept." if longest > most else ""
+    seeds = " Curves are means over the seeds; the band spans the best trial's seeds." if len(study.seeds) > 1 else ""
+    hint = "Click a curve, a point or a trial's number in a table to follow that trial through the page."
+    return section(
+        "curves",
+        "Learning curves",
+        f'<p class="note">One line a trial, coloured by rank; hover for its values, drag to zoom, double-click to zoom back. Crosses at the foot mark where a '
+        f"trial diverged.{seeds}{thin}</p>\n"
+        f'<div class="controls scripted">{choice if len(names) > 1 else ""}'
+        f"{closer if any(page.figures[f'curves-{name}'].layout.meta for name in names) else ''}</div>\n"
+        f"{figure_holder(f'curves-{study.metric}', labels[study.metric], identity='curves')}"
+        f'<p class="pinned scripted" id="pinned" aria-live="polite" data-hint="{hint}">{hint}</p>\n',
+    )
+
+
+def _effects(study: Study, page: Page) -> str:
+    effects = ranked_effects(study)
+    scores = [trial.score for trial in study.trials if math.isfinite(trial.score)]
+    if not effects or len(scores) < 2:
+        said = "Nothing was searched." if not effects else "One trial with a score is too few to compare."
+        return section("effects", "What each hyperparameter did", f"<p>{said}</p>")
+    vertical = (float(np.min(scores)), float(np.max(scores))) if scores and max(scores) > min(scores) else None
+    panels = []
+    for effect, share in effects:
+        name = f"effect-{effect.name}"
+        counted = [t.number for t in study.trials if math.isfinite(t.score) and effect.name in t.values]
+        failed = [t.values[effect.name] for t in study.trials if t.diverged and effect.name in t.values]
+        page.figures[name] = effect_figure(effect, counted, failed, vertical).update_layout(
+            xaxis_title=None,
+            yaxis_title=None,
+            margin={"l": 44, "b": 28},  # the headings say both
+        )
+        said = (
+            "share of variance unknown: too few trials" if math.isnan(share) else f"{100 * share:.0f} % of the variance"
+        )
+        panels.append(
+            f"<section><h3>{escape(effect.name)}</h3><p>{said}</p>"
+            f"{figure_holder(name, f'{spoken(effect.metric)} over {effect.name}: {said}', low=True)}</section>\n"
+        )
+    dots = f" At most {MOST_DOTS} trials are drawn in a panel; means use all." if len(scores) > MOST_DOTS else ""
+    note = (
+        f'<p class="note">{escape(spoken(study.metric).capitalize())} over each hyperparameter while the others vary: '
+        "every trial as a dot, means of bins of equal counts or of choices, 95 % Student intervals over trials. The "
+        "purple bars show the share of trials that diverged; those have no score and no dot. The order is by the share "
+        "of the scores' variance that lies between bins or choices (epsilon squared: eta squared corrected for their "
+        f"number; 0 % means no more than chance).{dots}</p>\n"
+    )
+    return section("effects", "What each hyperparameter did", f'{note}<div class="panels">{"".join(panels)}</div>')
+
+
+def _all_trials(study: Study) -> str:
+    example = next((n for n in searched_names(study) if any(is_number(t.values.get(n)) for t in study.trials)), None)
+    condition = f"{example}<0.01" if example else f"{study.metric}>0.9"
+    return section(
+        "trials",
+        "All trials",
+        f'<div class="filter scripted"><label for="filter">Filter</label>'
+        f'<input id="filter" type="search" autocomplete="off" spellcheck="false" placeholder="words, {escape(condition)}" '
+        f'aria-describedby="filter-help"><output id="count" for="filter"></output></div>\n'
+        f'<p class="note scripted" id="filter-help">Words must occur in the row; conditions such as '
+        f"<code>{escape(condition)}</code> compare a column (&lt; &gt; &lt;= &gt;= = !=). Several together must all "
+        "hold. Click a heading to sort.</p>\n" + trials_table(study, study.ranking, "All trials", sorts=True),
+    )
+
+
+def _how(study: Study) -> str:
+    rows = [(name, text) for name, text in study.space.items()]
+    space = plain_table(("hyperparameter", "searched"), rows, "The space searched") if rows else ""
+    seeds = ", ".join(map(str, study.seeds))
+    pairs = [(spoken(name), _condition(name, value)) for name, value in study.conditions.items()]
+    return section("how", "How it was run", conditions([*pairs, ("seeds", seeds)]) + space)
+
+
+def _condition(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{spoken(str(key))} {_condition(str(key), item)}" for key, item in value.items())
+    if is_number(value) and ("seconds" in name or "time" in name):
+        return seconds(float(value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value_text(value, 4)

@@ -1,0 +1,232 @@
+"""A space: which hyperparameters a study varies, and over what."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from hyperjax import losses, optimizers, schedules
+from hyperjax.checks import nearest, within
+from hyperjax.schedules import Length
+from hyperjax.training.recipe import Recipe
+
+_MAPPINGS = ("schedule_arguments", "optimizer_arguments", "loss_arguments", "hyperparameters", "model")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers between `low` and `high`, both included: evenly, evenly in the logarithm, or whole ones alone."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    def sample(self, rng: np.random.Generator) -> float | int:
+        """One value."""
+        if self.integer:
+            low, high = self.low - 0.5, self.high + 0.5  # each whole number gets the width of one
+            value = math.exp(rng.uniform(math.log(low), math.log(high))) if self.log else rng.uniform(low, high)
+            return int(min(max(round(value), self.low), self.high))
+        if self.log:
+            value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+            return float(min(max(value, self.low), self.high))
+        return float(rng.uniform(self.low, self.high))
+
+    def __str__(self) -> str:
+        kind = "whole numbers" if self.integer else "numbers"
+        return f"{kind} from {self.low:g} to {self.high:g}{', log scale' if self.log else ''}"
+
+
+def uniform(low: float, high: float) -> Range:
+    """Numbers spread evenly over [low, high].
+
+    >>> print(uniform(0.0, 0.5))
+    numbers from 0 to 0.5
+    """
+    return _range("uniform", low, high)
+
+
+def log_uniform(low: float, high: float) -> Range:
+    """Numbers whose logarithms are spread evenly over [log low, log high]; low must be above 0.
+
+    >>> print(log_uniform(1e-4, 1.0))
+    numbers from 0.0001 to 1, log scale
+    """
+    return _range("log_uniform", low, high, log=True)
+
+
+def integer(low: int, high: int) -> Range:
+    """Whole numbers from low to high, each as likely.
+
+    >>> print(integer(1, 4))
+    whole numbers from 1 to 4
+    """
+    return _range("integer", low, high, whole=True)
+
+
+def log_integer(low: int, high: int) -> Range:
+    """Whole numbers from low to high, spread evenly in the logarithm; low must be at least 1.
+
+    >>> print(log_integer(16, 256))
+    whole numbers from 16 to 256, log scale
+    """
+    return _range("log_integer", low, high, log=True, whole=True)
+
+
+def _range(name: str, low: Any, high: Any, log: bool = False, whole: bool = False) -> Range:
+    within(f"low of {name}", low)
+    within(f"high of {name}", high)
+    if whole and not (float(low).is_integer() and float(high).is_integer()):
+        raise ValueError(f"low and high of {name} must be whole numbers, got {low!r} and {high!r}")
+    if low > high:
+        raise ValueError(f"low of {name} must be at most high, got low {low!r} above high {high!r}")
+    if log and low <= 0:
+        raise ValueError(f"low of {name} must be above 0 for a logarithmic scale, got {low!r}")
+    return Range(int(low) if whole else float(low), int(high) if whole else float(high), log, whole)
+
+
+def space(given: Mapping[str, Any] | None = None, /, **named: Any) -> "Space":
+    """Describe what a study varies: for each field of a recipe a range, a list of choices, or one fixed value.
+
+    Args:
+        given: the same as a mapping, for dotted names that reach inside a field: "model.width",
+            "optimizer_arguments.b2", "schedule_arguments.alpha", "hyperparameters.slope".
+        named: field name -> `uniform(...)`, `log_uniform(...)`, `integer(...)`, `log_integer(...)`, a list of choices,
+            or a fixed value.
+    Returns: a `Space`.
+    Raises: ValueError for an unknown field, an empty list, or a value that the field does not allow.
+
+    >>> space(optimizer=["sgd", "adam"], learning_rate=log_uniform(1e-4, 1.0), epochs=20)
+    Space(optimizer=['sgd', 'adam'], learning_rate=numbers from 0.0001 to 1, log scale, epochs=20)
+    """
+    return Space({**(given or {}), **named})
+
+
+class Space:
+    """Names and what each may be; see `space`."""
+
+    def __init__(self, entries: Mapping[str, Any]):
+        known = [f.name for f in fields(Recipe)]
+        self.entries: dict[str, Any] = {}
+        for name, entry in entries.items():
+            head, dot, tail = name.partition(".")
+            if head not in known or (dot and (head not in _MAPPINGS or not tail)):
+                raise ValueError(f"space must name fields of a recipe, {', '.join(known)}, got {name!r}{nearest(head, known)}")
+            if isinstance(entry, list | tuple):
+                if not entry:
+                    raise ValueError(f"{name} must have at least one choice, got an empty list")
+                entry = list(entry)
+            self.entries[name] = entry
+        for values in self.corners():
+            self.recipe(values)  # what no recipe allows is refused here, not in the middle of a study
+
+    @property
+    def searched(self) -> dict[str, Any]:
+        """The entries that vary: ranges, and lists of more than one choice."""
+        return {name: e for name, e in self.entries.items() if isinstance(e, Range) or (isinstance(e, list) and len(e) > 1)}
+
+    @property
+    def is_grid(self) -> bool:
+        """True when everything that varies is a list."""
+        return all(isinstance(entry, list) for entry in self.searched.values())
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Every combination of a space of lists, the last name fastest."""
+        options = [entry if isinstance(entry, list) else [entry] for entry in self.entries.values()]
+        return (dict(zip(self.entries, values, strict=True)) for values in itertools.product(*options))
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """One value for each name, independently."""
+        values = {}
+        for name, entry in self.entries.items():
+            if isinstance(entry, Range):
+                values[name] = entry.sample(rng)
+            else:
+                values[name] = entry[int(rng.integers(len(entry)))] if isinstance(entry, list) else entry
+        return values
+
+    def corners(self) -> list[dict[str, Any]]:
+        """Points that show all that may occur: each end of a range and each choice in turn, for each structure."""
+        options = {
+            name: [entry.low, entry.high] if isinstance(entry, Range) else entry if isinstance(entry, list) else [entry]
+            for name, entry in self.entries.items()
+        }
+        structural = [name for name in options if name == "batch_size" or name.startswith("model.")]
+        enumerated = [options[name] if not isinstance(self.entries[name], Range) else options[name][:1] for name in structural]
+        base = {name: values[0] for name, values in options.items()}
+        points = []
+        for combination in itertools.product(*enumerated):
+            at = base | dict(zip(structural, combination, strict=True))
+            points.append(at)
+            points += [at | {n: v} for n, values in options.items() if n not in structural for v in values[1:]]
+        return points
+
+    def recipe(self, values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
+        """The recipe of a sample: `base` (default `Recipe()`) with the values in place, the meaningless ones left out."""
+        return (base or Recipe()).replace(**_nested(self.meaningful(values, base), base or Recipe()))
+
+    def meaningful(self, values: Mapping[str, Any], base: Recipe | None = None) -> dict[str, Any]:
+        """The values that can matter beside one another: no momentum for Adagrad, no argument of another schedule."""
+        base = base or Recipe()
+        optimizer = values.get("optimizer", base.optimizer)
+        taken: dict[str, Any] = {}
+        if isinstance(optimizer, str) and optimizer in optimizers.names():
+            numbers = {**optimizers.numbers(optimizer), **optimizers.choices(optimizer)}
+            taken["momentum"] = "momentum" in numbers
+            taken |= {n: n.partition(".")[2] in numbers for n in values if n.startswith("optimizer_arguments.")}
+        schedule = values.get("schedule", base.schedule)
+        if schedule in schedules.SHAPES:
+            known = schedules.SHAPES[schedule].arguments
+            taken |= {n: n.partition(".")[2] in known for n in values if n.startswith("schedule_arguments.")}
+        loss = values.get("loss", base.loss)
+        if isinstance(loss, str):
+            read = {row.number.name for table in losses.LOSSES.values() if (row := table.get(loss)) and row.number}
+            taken["label_smoothing"] = "label_smoothing" in read
+        return {name: value for name, value in values.items() if taken.get(name, True)}
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={entry}" for name, entry in self.entries.items())
+        return f"Space({', '.join(shown)})"
+
+    def described(self) -> dict[str, str]:
+        """Each name with what it may be, as text."""
+        return {name: _text(entry) for name, entry in self.entries.items()}
+
+
+def _text(entry: Any) -> str:
+    return ", ".join(map(str, entry)) if isinstance(entry, list) else str(entry)
+
+
+def _nested(values: Mapping[str, Any], base: Recipe) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        head, dot, tail = name.partition(".")
+        if dot:
+            changes.setdefault(head, dict(getattr(base, head)))[tail] = value
+        else:
+            changes[head] = value
+    return changes
+
+
+def default_space(epochs: float = 20) -> Space:
+    """What the command searches when it is not told: every kind of hyperparameter that any classifier has.
+
+    >>> "optimizer" in default_space().searched
+    True
+    """
+    return space(
+        optimizer=["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "radam", "lion"],
+        learning_rate=log_uniform(1e-4, 1.0),
+        schedule=["constant", "linear", "cosine_decay", "exponential_decay", "step_decay"],
+        warmup=[0, Length(0.05, "fraction"), Length(0.2, "fraction")],
+        weight_decay=log_uniform(1e-6, 1e-1),
+        dropout=uniform(0.0, 0.5),
+        activation=["relu", "tanh", "gelu", "swish"],
+        batch_size=[32, 128],
+        epochs=epochs,
+    )
+

@@ -1,0 +1,80 @@
+"""A space from a TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from hyperjax.schedules import epochs, fraction
+from hyperjax.studies.space import Space, integer, log_integer, log_uniform, space, uniform
+
+
+def read_space(path: str | Path, **fixed: Any) -> Space:
+    """Read a space: a table for a range, an array for choices, anything else fixed.
+
+        learning_rate = {low = 1e-4, high = 1.0, log = true}
+        dropout = {low = 0.0, high = 0.5}
+        optimizer = ["sgd", "adam"]
+        warmup = [0, {fraction = 0.1}, {epochs = 2}]
+        "model.width" = {low = 16, high = 256, log = true, integer = true}
+        epochs = 20
+
+    Args:
+        path: the file.
+        fixed: values for names that the file does not mention.
+    Raises: ValueError that names the file and what is wrong in it.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode()
+        data = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ValueError(f"space must be a TOML file, got {str(path)!r}, which does not exist") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"space must be a TOML file, got {str(path)!r}: {error}") from None
+    entries = _flat(data)
+    if not entries:
+        raise ValueError(f"space must name at least one hyperparameter, got an empty file {str(path)!r}")
+    try:
+        return space({**fixed, **{name: _entry(name, value) for name, value in entries.items()}})
+    except ValueError as error:
+        raise ValueError(f"space {str(path)!r}: {error}") from None
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Tables named like `[model]` hold dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in data.items():
+        entry_like = isinstance(value, dict) and (set(value) & {"low", "high", "fraction", "epochs"} or not value)
+        if isinstance(value, dict) and not entry_like:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _entry(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_length(name, v) if isinstance(v, dict) else v for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "low" not in value and "high" not in value:
+        return _length(name, value)
+    unknown = set(value) - {"low", "high", "log", "integer"}
+    if unknown or "low" not in value or "high" not in value:
+        raise ValueError(f"{name} must be a table of low, high and perhaps log and integer, got {value}")
+    for flag in ("log", "integer"):
+        if not isinstance(value.get(flag, False), bool):
+            raise ValueError(f"{flag} of {name} must be true or false, got {value[flag]!r}")
+    make = {(False, False): uniform, (True, False): log_uniform, (False, True): integer, (True, True): log_integer}
+    try:
+        return make[value.get("log", False), value.get("integer", False)](value["low"], value["high"])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _length(name: str, value: dict[str, Any]) -> Any:
+    units = {"fraction": fraction, "epochs": epochs}
+    if len(value) != 1 or next(iter(value)) not in units:
+        raise ValueError(f"{name} must be a table such as {{fraction = 0.1}} or {{low = 0, high = 1}}, got {value}")
+    unit, amount = next(iter(value.items()))
+    return units[unit](amount)

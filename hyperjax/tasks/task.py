@@ -1,0 +1,150 @@
+"""A task: model, data, what is minimized and what is measured."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from hyperjax import losses
+from hyperjax.checks import one_of
+from hyperjax.metrics import Metric, as_metric
+from hyperjax.types import Array, PyTree
+
+SETS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is learnt, apart from how.
+
+    Args:
+        model: a factory `(rngs, **structure) -> nnx.Module`, whose keyword arguments a recipe's `model` may set; or an
+            `nnx.Module`, to fine-tune from its weights.
+        data: for "train", and optionally "validation" and "test", a tuple `(inputs, targets)` of arrays whose first
+            axes agree, or with an objective any pytree of such arrays. Kept on the device once, shared by all runs.
+        loss: a name of `hyperjax.losses` (a recipe's loss wins over it), or a function `(predictions, targets) ->
+            values` per example.
+        metrics: name to a metric of `hyperjax.metrics`, or to a function `(predictions, targets) -> values` per example
+            (larger is better unless it has the attribute `direction = "min"`). The first one ranks runs; without any,
+            the validation loss does.
+        objective: instead of `loss`, for whatever is not a model's predictions against targets: `objective(model,
+            batch, key) -> values` per example or a scalar, optionally with a dictionary of metrics beside it.
+        trainable: which variables are trained, an NNX filter.
+        name: for titles and messages.
+
+    Raises: ValueError for what does not fit: sets of different lengths, values that are not finite (how many, and the
+        first place), a loss that is not known, both or neither of loss and objective.
+
+    >>> import numpy as np
+    >>> from flax import nnx
+    >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+    >>> task = Task(lambda rngs: nnx.Linear(1, 1, rngs=rngs), {"train": (x, 3 * x)}, loss="squared_error")
+    >>> task.kind, task.ranking
+    ('real', 'train_loss')
+    """
+
+    model: Callable[..., nnx.Module] | nnx.Module
+    data: Mapping[str, PyTree]
+    loss: str | Callable[..., Array] | None = None
+    metrics: Mapping[str, Callable[..., Array]] = field(default_factory=dict)
+    objective: Callable[..., Any] | None = None
+    trainable: Any = nnx.Param
+    name: str = "task"
+
+    def __post_init__(self) -> None:
+        if (self.loss is None) == (self.objective is None):
+            given = "both" if self.loss is not None else "neither"
+            raise ValueError(f"loss or objective must be given, one of the two, got {given}")
+        if not isinstance(self.data, Mapping) or "train" not in self.data:
+            raise ValueError(f"data must map 'train' (and 'validation', 'test') to arrays, got {_describe(self.data)}")
+        for part, arrays in self.data.items():
+            one_of("data's key", part, SETS)
+            _check_arrays(part, arrays, pair=self.loss is not None)
+        if isinstance(self.loss, str):
+            one_of("loss", self.loss, losses.LOSSES[self.kind])
+        if self.objective is not None and self.metrics:
+            raise ValueError("metrics must be returned by the objective when there is one, got both")
+
+    @cached_property
+    def kind(self) -> losses.Target | None:
+        """Kind of target, which decides the losses that fit: "classes" (whole numbers) or "real"; None without targets."""
+        if self.loss is None:
+            return None
+        return "classes" if np.issubdtype(np.asarray(self.data["train"][1]).dtype, np.integer) else "real"
+
+    @cached_property
+    def arrays(self) -> dict[str, PyTree]:
+        """The data on the device, put there once."""
+        return {part: jax.tree.map(jnp.asarray, arrays) for part, arrays in self.data.items()}
+
+    @cached_property
+    def trainers(self) -> dict[Any, Any]:
+        """Compiled programs of this task by structure, so that training it again compiles nothing."""
+        return {}
+
+    @cached_property
+    def measures(self) -> dict[str, Metric]:
+        """The metrics with their directions."""
+        return {name: as_metric(name, function) for name, function in self.metrics.items()}
+
+    @property
+    def ranking(self) -> str:
+        """Name of the metric that ranks runs, as in `run.metrics`."""
+        prefix = "validation" if "validation" in self.data else "train"
+        return f"{prefix}_{next(iter(self.metrics), 'loss')}"
+
+    @property
+    def direction(self) -> str:
+        """"max" or "min", whichever is better for `ranking`."""
+        return next((measure.direction for measure in self.measures.values()), "min")
+
+    def size(self, part: str) -> int:
+        """Number of examples in one of the sets."""
+        return int(np.shape(jax.tree.leaves(self.data[part])[0])[0])
+
+    @cached_property
+    def structure_arguments(self) -> dict[str, Any] | None:
+        """Keyword arguments of the model factory with their defaults; None where it takes any."""
+        if isinstance(self.model, nnx.Module):
+            return {}
+        parameters = list(inspect.signature(self.model).parameters.values())
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return None
+        return {p.name: p.default for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{part} {self.size(part):,}" for part in self.data)
+        return f"Task({self.name!r}: {sizes})"
+
+
+def _describe(value: Any) -> str:
+    return f"keys {sorted(map(str, value))}" if isinstance(value, Mapping) else type(value).__name__
+
+
+def _check_arrays(part: str, arrays: PyTree, pair: bool) -> None:
+    if pair and not (isinstance(arrays, tuple | list) and len(arrays) == 2):
+        raise ValueError(f"data[{part!r}] must be a tuple (inputs, targets), got {type(arrays).__name__}")
+    leaves = jax.tree.leaves(arrays)
+    lengths = [np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves]
+    if not leaves or None in lengths or len(set(lengths)) > 1 or lengths[0] == 0:
+        shown = ", ".join("a scalar" if n is None else str(n) for n in lengths) or "no array"
+        raise ValueError(f"data[{part!r}] must hold arrays of one length of at least 1, got {shown}")
+    for path, leaf in jax.tree.leaves_with_path(arrays):
+        array = np.asarray(leaf)
+        where = f"data[{part!r}]{jax.tree_util.keystr(path)}"
+        if array.dtype.kind not in "fiub" and not jnp.issubdtype(array.dtype, jnp.floating):
+            raise ValueError(f"{where} must hold numbers, got dtype {array.dtype}")
+        if not jnp.issubdtype(array.dtype, jnp.floating):
+            continue
+        bad = ~np.isfinite(array.astype(np.float32) if array.dtype.kind != "f" else array)
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"{where} must be finite, got {int(bad.sum())} values that are not; the first, {array[place]}, at {place}"
+            )

@@ -1,0 +1,106 @@
+"""From a chunk's arrays to runs: what a person reads."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from hyperjax import random
+from hyperjax.training.in_force import batch_sizes, in_force
+from hyperjax.training.program import Carry, Program, Record
+from hyperjax.training.recipe import Recipe
+from hyperjax.training.record import MOST_RECORDED_STEPS, Run
+from hyperjax.training.settings import Settings
+from hyperjax.training.trainer import Harvest
+
+
+def to_run(
+    program: Program, recipe: Recipe, seed: int, settings: Settings, harvest: Harvest, member: int, layout: str
+) -> Run:
+    """The run of one member of a chunk."""
+    record = Record(*(leaf[member] for leaf in harvest.records))
+    carry: Carry = jax.tree.map(lambda leaf: leaf[member], harvest.carry)
+    task, per_epoch, total = program.task, program.structure.steps_per_epoch, int(settings.steps)
+    diverged_at = int(carry.diverged_at) if int(carry.diverged_at) >= 0 else None
+    done = int(carry.step)
+    seen = len(record.loss)  # of the shared counter
+    taken = done + (diverged_at is not None)  # the step that diverged has a loss, if not an update
+    every = math.ceil(total / MOST_RECORDED_STEPS)
+    steps = np.arange(0, taken, every)
+    ended = diverged_at is not None or done >= total
+    validations = _validations(done, per_epoch, seen, diverged_at is not None)
+    epochs = np.minimum(validations, done) / per_epoch
+    metrics = _training_metrics(program, recipe, record, validations, done)
+    if "validation" in task.data:
+        rows = record.validation[validations - 1]
+        names = [f"validation_{name}" for name in ("loss", *program.metric_names)]
+        metrics |= {name: rows[:, i] for i, name in enumerate(names)}
+    return Run(
+        recipe=recipe,
+        seed=seed,
+        steps=steps,
+        losses=record.loss[steps],
+        gradient_norms=record.gradient_norm[steps],
+        update_norms=record.update_norm[steps],
+        epochs=epochs,
+        metrics=metrics,
+        metric=task.ranking,
+        direction=task.direction,
+        total_steps=total,
+        steps_done=done,
+        diverged_at=diverged_at,
+        finished=ended,
+        layout=layout,
+        _numbers=partial(in_force, recipe, settings, task),
+        _model=_model_of(program, settings, carry, seed),
+    )
+
+
+def _validations(done: int, per_epoch: int, seen: int, diverged: bool) -> np.ndarray:
+    """The counters after which a member was validated: the ends of the epochs in which it moved."""
+    count = done // per_epoch if diverged else -(-done // per_epoch)
+    ends = np.arange(1, count + 1) * per_epoch
+    return ends[ends <= seen]
+
+
+def _training_metrics(
+    program: Program, recipe: Recipe, record: Record, validations: np.ndarray, done: int
+) -> dict[str, np.ndarray]:
+    """Means over the examples seen since the last validation."""
+    columns = np.concatenate([record.loss[:, None], record.metrics], axis=1)[:done]
+    weights = batch_sizes(recipe, program.task, np.arange(done))[:, None].astype(np.float64)
+    per_epoch = program.structure.steps_per_epoch
+    rows = [
+        np.average(columns[end - per_epoch : end], axis=0, weights=weights[end - per_epoch : end, 0])
+        for end in validations
+    ]
+    table = np.asarray(rows, np.float32).reshape(len(validations), columns.shape[1])
+    return {f"train_{name}": table[:, i] for i, name in enumerate(("loss", *program.metric_names))}
+
+
+def _model_of(program: Program, settings: Settings, carry: Carry, seed: int) -> Callable[[], Any]:
+    def build() -> Any:
+        weights = program.unpacked(jax.tree.map(jax.numpy.asarray, carry.weights))
+        numbers = settings.model_numbers_at(max(int(carry.step) - 1, 0))
+        rest = jax.tree.map(jax.numpy.asarray, carry.rest)
+        model = program.model.model(weights, rest, numbers, random.streams(seed).masks, training=True)
+        model.eval()
+        return model
+
+    return build
+
+
+def weights_of(program: Program, source: Any) -> tuple[Any, Any]:
+    """Weights and other state of a model or a run, to begin a new run from.
+
+    Raises: ValueError for a model whose weights have another structure than the task's.
+    """
+    weights, rest = program.model.split(source.model if isinstance(source, Run) else source)
+    expected = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), program.model.weights)
+    found = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), weights)
+    if expected != found:
+        raise ValueError(f"init must be a model with the task's weights, {expected}, got {found}")
+    return weights, rest

@@ -1,0 +1,178 @@
+"""Recipes to leaves and structure: what may differ between members of a program becomes data."""
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import jax
+import numpy as np
+
+from hyperjax import losses, optimizers, schedules
+from hyperjax.checks import one_of, require
+from hyperjax.optimizers import Form
+from hyperjax.schedules import Length, Schedule
+from hyperjax.tasks import Task
+from hyperjax.training.recipe import Recipe
+from hyperjax.training.settings import Settings
+from hyperjax.training.structure import Structure
+
+
+def group_key(recipe: Recipe, task: Task) -> Hashable:
+    """Recipes with equal keys can share a program; those that differ cannot."""
+    factory = recipe.optimizer if callable(recipe.optimizer) else None
+    names = tuple(sorted(recipe.optimizer_arguments)) if factory else ()
+    bound = (recipe.activation is not None, *_model_numbers(recipe))
+    return _batch_size(recipe, task), _arguments(recipe), factory, names, bound
+
+
+def lower_together(
+    recipes: Sequence[Recipe], task: Task, also: Sequence[Recipe] = ()
+) -> tuple[list[Settings], Structure]:
+    """Settings of recipes with one group key, in one form, and the structure of the program that holds them all.
+
+    Args:
+        recipes: at least one.
+        task: what they are trained on.
+        also: recipes that the program must have room for too (the rest of a space), though they are not members.
+    """
+    everyone = [*recipes, *also]
+    first = everyone[0]
+    names = tuple(dict.fromkeys(_loss_name(recipe, task) for recipe in everyone)) if isinstance(task.loss, str) else ()
+    if not isinstance(task.loss, str):
+        for recipe in everyone:
+            _refuse_loss(recipe, task)
+    activations = tuple(dict.fromkeys(recipe.activation for recipe in everyone if recipe.activation is not None))
+    structure = Structure(
+        examples=task.size("train"),
+        batch_size=_batch_size(first, task),
+        model=_arguments(first),
+        optimizer=first.optimizer if callable(first.optimizer) else None,
+        losses=tuple(sorted(names)),
+        choices=(("activation", tuple(sorted(activations))),) if activations else (),
+        numbers=_model_numbers(first),
+    )
+    shaped = any(recipe.schedule != "constant" or _is_long(recipe.warmup) for recipe in everyone)
+    clipped = any(recipe.clip_norm is not None for recipe in everyone)
+    loose = [_settings(recipe, task, structure, shaped, clipped) for recipe in everyone]
+    return _in_one_form(loose)[: len(recipes)], structure
+
+
+def _settings(recipe: Recipe, task: Task, structure: Structure, shaped: bool, clipped: bool) -> Settings:
+    per_epoch = structure.steps_per_epoch
+    steps = max(1, math.ceil(recipe.epochs * per_epoch - 1e-6))
+    epoch_starts = np.minimum(np.arange(math.ceil(steps / per_epoch) + 1) * per_epoch, steps).astype(np.float64)
+
+    def resolved(number: Any) -> Any:
+        return number.resolve(epoch_starts) if isinstance(number, Schedule) else number
+
+    warmup = float(schedules.to_steps(recipe.warmup, epoch_starts))
+    require(warmup <= steps, f"warmup must be at most the run's {steps} steps, got {recipe.warmup!r} = {warmup:g} steps")
+    shape = resolved(schedules.shape(recipe.schedule, recipe.schedule_arguments, max(steps - warmup, 1.0)))
+    factory = structure.optimizer is not None
+    choices = dict(structure.choices)
+    return Settings(
+        learning_rate=resolved(recipe.learning_rate),
+        shape=(resolved(schedules.warmup(shape, warmup)) if warmup else shape) if shaped else None,
+        rule=None if factory else _resolved_rule(recipe, resolved),
+        arguments={name: resolved(value) for name, value in recipe.rule_arguments.items()} if factory else {},
+        clip_norm=(math.inf if recipe.clip_norm is None else resolved(recipe.clip_norm)) if clipped else None,
+        loss=np.int32(structure.losses.index(_loss_name(recipe, task)) if structure.losses else 0),
+        loss_arguments=_loss_arguments(recipe, task, structure, resolved),
+        numbers={name: resolved(_model_number(recipe, name)) for name in structure.numbers},
+        choices={name: np.int32(options.index(recipe.activation)) for name, options in choices.items()},
+        steps=np.int32(steps),
+    )
+
+
+def _resolved_rule(recipe: Recipe, resolved: Callable[[Any], Any]) -> optimizers.Rule:
+    rule = optimizers.rule(str(recipe.optimizer), **recipe.rule_arguments)
+    return replace(rule, numbers={name: resolved(number) for name, number in rule.numbers.items()})
+
+
+def _in_one_form(members: list[Settings]) -> list[Settings]:
+    """Equal trees for all: rules in the union of their forms, schedules in a common table, bare numbers beside them."""
+    if members[0].rule is not None:
+        rules = [m.rule for m in members if m.rule is not None]
+        form: Form = reduce(Form.union, [rule.form for rule in rules])
+        members = [replace(m, rule=rule.widen(form)) for m, rule in zip(members, rules, strict=True)]
+
+    def is_number(leaf: Any) -> bool:
+        return isinstance(leaf, Schedule)
+
+    columns = zip(*(jax.tree.leaves(m, is_leaf=is_number) for m in members), strict=True)
+    alike = [_alike(column) for column in columns]
+    treedefs = [jax.tree.structure(m, is_leaf=is_number) for m in members]
+    return [jax.tree.unflatten(treedef, row) for treedef, row in zip(treedefs, zip(*alike, strict=True), strict=True)]
+
+
+def _alike(column: tuple[Any, ...]) -> list[Any]:
+    if not any(isinstance(number, Schedule) for number in column):
+        return [np.asarray(n, np.float64) if isinstance(n, int | float) else n for n in column]
+    full = [schedules.as_schedule(number) for number in column]
+    table, pieces = schedules.common_form(full)
+    return [schedule.widen(table, pieces) for schedule in full]
+
+
+def _batch_size(recipe: Recipe, task: Task) -> int:
+    examples = task.size("train")
+    if recipe.batch_size == "full":
+        return examples
+    size = int(recipe.batch_size)
+    require(
+        size <= examples,
+        f"batch_size must be at most the {examples} training examples of {task.name}, got {size}; "
+        "'full' takes all of them",
+    )
+    return size
+
+
+def _arguments(recipe: Recipe) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted((name, tuple(v) if isinstance(v, list) else v) for name, v in recipe.model.items()))
+
+
+def _model_numbers(recipe: Recipe) -> tuple[str, ...]:
+    return (*(("dropout",) if recipe.dropout is not None else ()), *sorted(recipe.hyperparameters))
+
+
+def _model_number(recipe: Recipe, name: str) -> Any:
+    return recipe.dropout if name == "dropout" else recipe.hyperparameters[name]
+
+
+def _is_long(length: float | Length) -> bool:
+    return bool((length.value if isinstance(length, Length) else length) > 0)
+
+
+def _loss_name(recipe: Recipe, task: Task) -> str:
+    assert task.kind is not None
+    name = recipe.loss or str(task.loss)
+    return one_of(f"loss (for a target of kind {task.kind!r})", name, losses.LOSSES[task.kind])
+
+
+def _refuse_loss(recipe: Recipe, task: Task) -> None:
+    own = "an objective" if task.objective is not None else "a loss function of its own"
+    for field in ("loss", "label_smoothing"):
+        given = getattr(recipe, field)
+        require(given is None, f"{field} must be left out, since {task.name} has {own}; got {given!r}")
+    given = dict(recipe.loss_arguments)
+    require(not given, f"loss_arguments must be left out, since {task.name} has {own}; got {given}")
+
+
+def _loss_arguments(recipe: Recipe, task: Task, structure: Structure, resolved: Callable[[Any], Any]) -> dict[str, Any]:
+    """The numbers of all losses of the program; a recipe may give those of its own loss."""
+    if task.kind is None or not structure.losses:
+        return {}
+    table = losses.LOSSES[task.kind]
+    known = {row.number.name: row.number for name in structure.losses if (row := table[name]).number is not None}
+    smoothing = {} if recipe.label_smoothing is None else {"label_smoothing": recipe.label_smoothing}
+    given = dict(recipe.loss_arguments) | smoothing
+    name = _loss_name(recipe, task)
+    own = table[name].number
+    for argument, value in given.items():
+        if own is None or argument != own.name:
+            allowed = f"only {own.name}" if own else "no number"
+            raise ValueError(f"{argument} must be left out for the loss {name}, which reads {allowed}; got {value!r}")
+        inside = callable(value) or own.low <= value < own.high
+        require(inside, f"{argument} must be a number in [{own.low:g}, {own.high:g}), got {value!r}")
+    return {n: resolved(given.get(n, number.default)) for n, number in known.items()}

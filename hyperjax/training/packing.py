@@ -1,0 +1,64 @@
+"""Weights of a small model as one vector a dtype, so that a step updates one array instead of dozens."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hyperjax.types import PyTree
+
+# A loop on CPU pays for each array that it carries and each pass over one; above this size the pass itself costs more
+# than its overhead, and the copies that packing needs begin to show.
+PACKED_BELOW = 1 << 20  # elements
+
+
+class Packing:
+    """How a tree of arrays is laid out: packed into one vector for each dtype, or left as it is.
+
+    >>> packing = Packing({"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}, packed=True)
+    >>> packed = packing.pack({"w": jnp.ones((2, 3)), "b": jnp.zeros(3)})
+    >>> packed["float32"].shape, packing.unpack(packed)["w"].shape
+    ((9,), (2, 3))
+    """
+
+    def __init__(self, tree: PyTree, packed: bool | None = None):
+        leaves, self._treedef = jax.tree.flatten(tree)
+        self._shapes = [tuple(leaf.shape) for leaf in leaves]
+        self._dtypes = [str(leaf.dtype) for leaf in leaves]
+        self.elements = sum(int(np.prod(shape)) for shape in self._shapes)
+        self.packed = self.elements < PACKED_BELOW if packed is None else packed
+
+    def pack(self, tree: PyTree) -> PyTree:
+        """Vectors by dtype, leaves in the order of the tree; or the tree itself."""
+        if not self.packed:
+            return tree
+        groups: dict[str, list[Any]] = {}
+        for dtype, leaf in zip(self._dtypes, self._treedef.flatten_up_to(tree), strict=True):
+            groups.setdefault(dtype, []).append(jnp.ravel(leaf))
+        return {dtype: jnp.concatenate(leaves) for dtype, leaves in groups.items()}
+
+    def unpack(self, packed: PyTree) -> PyTree:
+        """The tree from its vectors."""
+        if not self.packed:
+            return packed
+        starts: dict[str, int] = {}
+        leaves = []
+        for dtype, shape in zip(self._dtypes, self._shapes, strict=True):
+            start, size = starts.get(dtype, 0), int(np.prod(shape))
+            leaves.append(jnp.reshape(packed[dtype][start : start + size], shape))
+            starts[dtype] = start + size
+        return self._treedef.unflatten(leaves)
+
+
+def global_norm(trees: Sequence[jax.Array]) -> jax.Array:
+    """2-norm over all entries of some arrays, in float32 at least.
+
+    >>> float(global_norm([jnp.array([3.0]), jnp.array([4.0])]))
+    5.0
+    """
+    squares = [jnp.sum(jnp.square(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))) for leaf in trees]
+    total = jnp.asarray(sum(squares))
+    positive = total > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, total, 1.0)), 0.0)

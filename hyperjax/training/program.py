@@ -1,0 +1,183 @@
+"""A program: the pure functions that train one member of a given task and structure."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import lax
+
+from hyperjax import losses
+from hyperjax.optimizers import by_rule
+from hyperjax.random import Streams
+from hyperjax.tasks import Task
+from hyperjax.training.functional import Functional
+from hyperjax.training.packing import Packing
+from hyperjax.training.settings import Settings
+from hyperjax.training.structure import Structure
+from hyperjax.types import Array, PyTree
+
+EVALUATED_TOGETHER = 2048  # examples; a larger validation set is evaluated in blocks of so many
+
+
+class Carry(NamedTuple):
+    """What a member takes from one step to the next."""
+
+    step: Array  # i32[], steps taken
+    validated: Array  # i32[], steps taken at the last validation
+    diverged_at: Array  # i32[], -1, or the step whose loss or gradient was not finite
+    weights: PyTree  # as the program's packing lays them out
+    rest: PyTree  # state of the model that is not trained
+    optimizer: PyTree
+
+
+class Record(NamedTuple):
+    """What a step reports; NaN where the member had ended, and for validations between epochs' ends."""
+
+    loss: Array  # f32[]
+    gradient_norm: Array  # f32[]
+    update_norm: Array  # f32[]
+    metrics: Array  # f32[metrics], means over the batch, in training mode
+    validation: Array  # f32[1 + metrics], loss and metrics over the validation set, in evaluation mode
+
+
+class Program:
+    """Init, step and evaluation of one member, built from a task and a structure; traced by whoever maps it."""
+
+    def __init__(self, task: Task, structure: Structure):
+        self.task, self.structure = task, structure
+        bound = structure.numbers
+        self.model = Functional(task, dict(structure.model), dict(structure.choices), bound)
+        leaves = nnx.to_flat_state(self.model.weights)
+        self._treedef = jax.tree.structure(self.model.weights)
+        self.packing = Packing(self.model.weights, packed=False if structure.optimizer is not None else None)
+        self.parameters = sum(int(np.prod(v.get_value().shape)) for _, v in leaves)
+        self.metric_names = tuple(task.measures) if task.objective is None else self._objective_metrics()
+        self._check_labels()
+
+    def init(self, settings: Settings, streams: Streams) -> Carry:
+        """A member's carry before its first step."""
+        weights, rest = self.model.init(streams.weights)
+        return self.start(settings, weights, rest)
+
+    def start(self, settings: Settings, weights: PyTree, rest: PyTree) -> Carry:
+        """The carry that begins from given weights."""
+        packed = self.packing.pack(weights)
+        zero = jnp.zeros((), jnp.int32)
+        return Carry(zero, zero, zero - 1, packed, rest, self.optimizer(settings, zero).init(packed))
+
+    def optimizer(self, settings: Settings, step: Any) -> optax.GradientTransformationExtraArgs:
+        """The transformation in force at a step: clip, then the rule or the user's factory."""
+        rate = settings.rate_at(step)
+        if self.structure.optimizer is None:
+            assert settings.rule is not None
+            return by_rule(settings.rule, rate)
+        arguments = {name: at_step(number, step) for name, number in settings.arguments.items()}
+        return optax.with_extra_args_support(self.structure.optimizer(learning_rate=rate, **arguments))
+
+    def objective(
+        self, weights: PyTree, rest: PyTree, batch: PyTree, settings: Settings, step: Any, key: jax.Array, training: bool
+    ) -> tuple[Array, tuple[Array, PyTree]]:
+        """Mean loss of a batch; beside it the means of the metrics, f32[metrics], and the model's other state."""
+        task = self.task
+
+        def measure(model: nnx.Module) -> tuple[Array, Array]:
+            if task.objective is not None:
+                out = task.objective(model, batch, jax.random.fold_in(key, 0xFFFFFFFF))
+                value, metrics = out if isinstance(out, tuple) else (out, {})
+                return jnp.mean(value), _row([jnp.mean(metrics[name]) for name in self.metric_names])
+            inputs, targets = batch
+            predictions = model(inputs)  # type: ignore[operator]
+            if callable(task.loss):
+                values = task.loss(predictions, targets)
+            else:
+                assert task.kind is not None
+                loss = losses.select(settings.loss, self.structure.losses, task.kind)
+                values = loss(predictions, targets, settings.loss_arguments_at(step))
+            return jnp.mean(values), _row([jnp.mean(m(predictions, targets)) for m in task.measures.values()])
+
+        numbers = settings.model_numbers_at(step)
+        (loss, metrics), rest = self.model.call(measure, self.unpacked(weights), rest, numbers, key, training)
+        return loss, (metrics, rest)
+
+    def unpacked(self, weights: PyTree) -> PyTree:
+        """Weights as the model has them."""
+        return self.packing.unpack(weights)
+
+    def evaluate(self, weights: PyTree, rest: PyTree, arrays: PyTree, settings: Settings, step: Any, key: Any) -> Array:
+        """f32[1 + metrics]: loss and metrics over a whole set, in evaluation mode."""
+        size = jax.tree.leaves(arrays)[0].shape[0]
+
+        def block(part: PyTree) -> Array:
+            loss, (metrics, _) = self.objective(weights, rest, part, settings, step, key, training=False)
+            return jnp.concatenate([loss[None].astype(jnp.float32), metrics])
+
+        whole, left = divmod(size, EVALUATED_TOGETHER)
+        if whole == 0 or size == EVALUATED_TOGETHER:
+            return block(arrays)
+        cut = whole * EVALUATED_TOGETHER
+        blocks = jax.tree.map(lambda a: a[:cut].reshape(whole, EVALUATED_TOGETHER, *a.shape[1:]), arrays)
+        total = jnp.sum(lax.map(block, blocks), 0) * EVALUATED_TOGETHER
+        if left:
+            total = total + block(jax.tree.map(lambda a: a[cut:], arrays)) * left
+        return total / size
+
+    def _objective_metrics(self) -> tuple[str, ...]:
+        """Names of what the task's objective reports beside its values."""
+        names: list[str] = []
+        batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a[:1].shape, a.dtype), self.task.arrays["train"])
+
+        def trace(weights: PyTree, rest: PyTree, batch: PyTree) -> Any:
+            def measure(model: nnx.Module) -> Any:
+                assert self.task.objective is not None
+                out = self.task.objective(model, batch, jax.random.key(0))
+                names.extend(sorted(out[1]) if isinstance(out, tuple) else ())
+                return jnp.zeros(())
+
+            return self.model.call(measure, weights, rest, _placeholders(self.structure), jax.random.key(0), True)[0]
+
+        weights, rest = jax.eval_shape(self.model.init, jax.random.key(0))
+        jax.eval_shape(trace, weights, rest, batch)
+        return tuple(names)
+
+    def _check_labels(self) -> None:
+        """Labels outside the model's classes would be learnt silently: refuse them before anything compiles."""
+        if self.task.kind != "classes" or callable(self.task.loss):
+            return
+        inputs = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *np.shape(a)[1:]), _dtype(a)), self.task.data["train"][0])
+
+        def predict(weights: PyTree, rest: PyTree, inputs: PyTree) -> Any:
+            numbers = _placeholders(self.structure)
+            return self.model.call(lambda m: m(inputs), weights, rest, numbers, jax.random.key(0), False)[0]  # type: ignore[operator]
+
+        weights, rest = jax.eval_shape(self.model.init, jax.random.key(0))
+        classes = jax.eval_shape(predict, weights, rest, inputs).shape[-1]
+        for part, (_, labels) in self.task.data.items():
+            array = np.asarray(labels)
+            outside = (array < 0) | (array >= classes)
+            if outside.any():
+                place = tuple(int(i) for i in np.argwhere(outside)[0])
+                raise ValueError(
+                    f"labels in data[{part!r}] must be in [0, {classes}) for a model of {classes} outputs, "
+                    f"got {int(outside.sum())} outside; the first, {array[place]}, at {place}"
+                )
+
+
+def at_step(number: Any, step: Any) -> Any:
+    """A number in force, schedules evaluated."""
+    return number(step) if callable(number) else number
+
+
+def _row(values: list[Array]) -> Array:
+    return jnp.stack([jnp.asarray(v, jnp.float32) for v in values]) if values else jnp.zeros((0,), jnp.float32)
+
+
+def _dtype(array: Any) -> Any:
+    return jax.dtypes.canonicalize_dtype(np.asarray(array).dtype)
+
+
+def _placeholders(structure: Structure) -> dict[str, Any]:
+    """Values for tracing shapes alone."""
+    return {name: 0.0 for name in structure.numbers} | {name: np.int32(0) for name, _ in structure.choices}

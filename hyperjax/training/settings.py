@@ -1,0 +1,64 @@
+"""Settings: the leaves of a recipe, one member's row of numbers in a population."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from hyperjax.optimizers import Rule
+from hyperjax.schedules import Schedule
+from hyperjax.types import Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a compiled program takes for one member; every number is a leaf, and may be a `Schedule`.
+
+    Attributes:
+        learning_rate: f32[], before its shape.
+        shape: schedule that multiplies the rate (warm-up included); None where no recipe of the program has one.
+        rule: the optimizer's row; None for a factory.
+        arguments: numbers of an optimizer factory by name.
+        clip_norm: f32[], infinite for none; None where no recipe of the program clips.
+        loss: i32[], index into the structure's losses.
+        loss_arguments: numbers of the losses by name.
+        numbers: hyperparameters of the model by name.
+        choices: i32[] by name, index into the structure's choices.
+        steps: i32[], how many to take.
+    """
+
+    learning_rate: Any
+    shape: Schedule | None
+    rule: Rule | None
+    arguments: dict[str, Any]
+    clip_norm: Any
+    loss: Any
+    loss_arguments: dict[str, Any]
+    numbers: dict[str, Any]
+    choices: dict[str, Any]
+    steps: Any
+
+    def rate_at(self, step: Any) -> Any:
+        """Learning rate in force at a step."""
+        rate = at(self.learning_rate, step)
+        return rate if self.shape is None else rate * self.shape(step)
+
+    def model_numbers_at(self, step: Any) -> dict[str, Any]:
+        """The model's hyperparameters and choices in force at a step."""
+        return {name: at(number, step) for name, number in self.numbers.items()} | self.choices
+
+    def loss_arguments_at(self, step: Any) -> dict[str, Any]:
+        """The loss's numbers in force at a step."""
+        return {name: at(number, step) for name, number in self.loss_arguments.items()}
+
+    def named(self) -> dict[str, Any]:
+        """Every number by the name that a recipe knows it by, `learning_rate` apart (see `rate_at`)."""
+        rule = {} if self.rule is None else dict(self.rule.numbers)
+        clip = {} if self.clip_norm is None else {"clip_norm": self.clip_norm}
+        return rule | self.arguments | clip | self.loss_arguments | self.numbers
+
+
+def at(number: Any, step: Any) -> Array | float:
+    """A number in force at a step: a schedule's value there, or the number itself."""
+    return number(step) if isinstance(number, Schedule) else number

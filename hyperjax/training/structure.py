@@ -1,0 +1,44 @@
+"""Structure: the static part of a recipe, all that a program is compiled for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hyperjax.batching import last_batch_size, steps_per_epoch
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What members of one program have in common; hashable, so that it names the program.
+
+    Attributes:
+        examples: size of the training set; batch_size: examples a step, all of them for a full batch.
+        model: arguments of the model factory, sorted by name.
+        optimizer: None for the rule family, whose form is part of the settings' tree; else a factory.
+        losses: names that the loss index counts; empty for the task's own function or objective.
+        choices: name of a choice in the model and what its index counts.
+        numbers: names of the model's hyperparameters that the settings give.
+    """
+
+    examples: int
+    batch_size: int
+    model: tuple[tuple[str, Any], ...] = ()
+    optimizer: Callable[..., Any] | None = None
+    losses: tuple[str, ...] = ()
+    choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    numbers: tuple[str, ...] = ()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that see each example once."""
+        return steps_per_epoch(self.examples, self.batch_size)
+
+    @property
+    def last_batch(self) -> int:
+        """Examples in an epoch's last batch."""
+        return last_batch_size(self.examples, self.batch_size)
+
+    @property
+    def full_batch(self) -> bool:
+        """True when a step sees every example, so that nothing is shuffled."""
+        return self.batch_size == self.examples

@@ -1,0 +1,219 @@
+"""A trainer: the compiled programs of one structure, and the chain of segments that a chunk of members goes through."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hyperjax import random
+from hyperjax.tasks import Task
+from hyperjax.training.population import Population
+from hyperjax.training.program import Carry, Program, Record
+from hyperjax.training.segment import segment
+from hyperjax.training.settings import Settings
+from hyperjax.training.structure import Structure
+from hyperjax.types import PyTree
+
+# What decides how a run is cut. Estimates from one step's operations, never from a clock: cuts must not depend on how
+# busy the machine is.
+OPERATIONS_PER_SECOND = 4e10
+SECONDS_PER_STEP_AT_LEAST = 3e-5
+SECONDS_PER_SEGMENT = 2.0
+SECONDS_PER_CHUNK = 0.05
+WIDEST_CHUNK = 64
+WIDEST_BLOCK = 512
+
+
+class Harvest(NamedTuple):
+    """A chunk after a segment: the records of all its segments so far on the host, and its carry."""
+
+    records: Record  # each [members, steps so far, ...]
+    carry: Carry  # each [members, ...]
+    done: bool  # no member of the chunk will move again
+
+
+class Trainer:
+    """Programs for members of one structure, compiled once for a segment's length and a chunk's width.
+
+    Args:
+        task: what is learnt; its arrays are shared by all members.
+        structure: of the members.
+        example: settings of one member, for their shapes.
+        longest: most steps of any member that these programs must serve.
+        layout: "map" or "vmap".
+        width: members in a chunk; None decides.
+        members: how many there are, which bounds the width.
+        segment_steps: steps in a segment, at least 2; None decides: the whole run when it is short, else whole epochs
+            of about two seconds a member, else a part of an epoch.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        structure: Structure,
+        example: Settings,
+        longest: int,
+        layout: str = "auto",
+        width: int | None = None,
+        members: int = 1,
+        segment_steps: int | None = None,
+    ):
+        self.program = Program(task, structure)
+        self._example = jax.tree.map(np.asarray, example)
+        per_epoch = structure.steps_per_epoch
+        self.total = max(-(-longest // per_epoch) * per_epoch, 2)
+        seconds = self._seconds_per_step()
+        self.steps = min(segment_steps or _cut(self.total, per_epoch, seconds), self.total)
+        parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
+        self.data = parts
+        self._segment = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,))
+        self._init = Population(self._start, layout, (0, 0))
+        self._warm = Population(self._start_from, layout, (0, None, None))
+        self.layout = self._segment.layout
+        self.width = width or self._default_width(members, seconds * self.total)
+        self.compile_seconds = 0.0
+
+    def compile(self) -> None:
+        """Compile both programs for the chosen width, if they are not yet."""
+        begin = time.perf_counter()
+        settings, roots = self._shapes()
+        self._init.compile(settings, roots)
+        carry = jax.eval_shape(self._init._mapped((0, 0)), settings, roots)
+        self._segment.compile(carry, settings, roots, self.data, np.int32(0))
+        self.compile_seconds += time.perf_counter() - begin
+
+    def chains(
+        self,
+        settings: Sequence[Settings],
+        seeds: Sequence[int],
+        start: tuple[PyTree, PyTree] | None = None,
+        on_segment: Callable[[int, Harvest], None] | None = None,
+    ) -> Iterator[tuple[list[int], Harvest]]:
+        """Train members chunk by chunk; yield the members' numbers and what they left, as each chunk ends.
+
+        Args:
+            settings, seeds: one a member.
+            start: weights and other state to begin from, instead of initial ones.
+            on_segment: called as `on_segment(first member of the chunk, harvest)` after each segment, from whichever
+                thread serves the chunk.
+        """
+        self.compile()
+        roots = _roots(seeds)
+        chunks = [list(range(i, min(i + self.width, len(seeds)))) for i in range(0, len(seeds), self.width)]
+        pieces = []
+        for chunk in chunks:
+            padded = chunk + [chunk[-1]] * (self.width - len(chunk))
+            rows = [settings[i] for i in chunk]
+            idle = [_idle(settings[chunk[-1]])] * (self.width - len(chunk))
+            stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *rows, *idle)
+            pieces.append((chunk, stacked, roots[np.array(padded)]))
+
+        def chain(piece: tuple[list[int], Settings, np.ndarray]) -> Harvest:
+            chunk, settings, roots = piece
+            harvest = None
+            for harvest in self._chain(len(chunk), settings, roots, start):
+                if on_segment is not None:
+                    on_segment(chunk[0], harvest)
+            assert harvest is not None
+            return harvest
+
+        for i, harvest in self._segment.serve(pieces, chain):
+            yield chunks[i], harvest
+
+    def _chain(
+        self, members: int, settings: Settings, roots: np.ndarray, start: tuple[PyTree, PyTree] | None
+    ) -> Iterator[Harvest]:
+        if start is None:
+            carry = self._init.compile(settings, roots)(settings, roots)
+        else:
+            carry = self._warm.compile(settings, *start)(settings, *start)
+        run = self._segment.compile(carry, settings, roots, self.data, np.int32(0))
+        wanted = int(np.max(settings.steps))
+        parts: list[Record] = []
+        for counter in range(0, self.total, self.steps):
+            carry, record = run(carry, settings, roots, self.data, np.int32(counter))
+            parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:members], record))
+            whole = Record(*(np.concatenate(leaves, axis=1) for leaves in zip(*parts, strict=True)))
+            parts = [whole]
+            ended = (np.asarray(carry.step) >= settings.steps) | (np.asarray(carry.diverged_at) >= 0)
+            validated = counter + self.steps >= -(-wanted // self._per_epoch) * self._per_epoch
+            done = bool(ended.all()) and (validated or bool((np.asarray(carry.diverged_at) >= 0).all()))
+            last = done or counter + self.steps >= self.total
+            # What is handed out may be kept; the next segment would overwrite what was donated to it.
+            kept = carry if last else jax.tree.map(lambda leaf: np.array(leaf), carry)
+            yield Harvest(whole, jax.tree.map(lambda leaf: leaf[:members], kept), last)
+            if last:
+                return
+
+    @property
+    def _per_epoch(self) -> int:
+        return self.program.structure.steps_per_epoch
+
+    def _advance(self, carry: Carry, settings: Settings, root: Any, data: Any, start: Any) -> tuple[Carry, Record]:
+        return segment(self.program, self.steps, carry, settings, _streams(root), data, start)
+
+    def _start(self, settings: Settings, root: Any) -> Carry:
+        return self.program.init(settings, _streams(root))
+
+    def _start_from(self, settings: Settings, weights: PyTree, rest: PyTree) -> Carry:
+        return self.program.start(settings, weights, rest)
+
+    def _shapes(self) -> tuple[PyTree, Any]:
+        def widened(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((self.width, *leaf.shape), jax.dtypes.canonicalize_dtype(leaf.dtype))
+
+        return jax.tree.map(widened, self._example), jax.ShapeDtypeStruct((self.width, 2), jnp.uint32)
+
+    def _default_width(self, members: int, seconds: float) -> int:
+        if self.layout == "map":
+            wanted = min(WIDEST_CHUNK, max(1.0, SECONDS_PER_CHUNK / seconds))
+            return min(1 << int(math.log2(wanted)), members)
+        return min(members, WIDEST_BLOCK)
+
+    def _seconds_per_step(self) -> float:
+        """Three forward passes' operations, at a speed that a core reaches."""
+        program, structure = self.program, self.program.structure
+
+        def forward(settings: Settings, batch: PyTree) -> Any:
+            weights, rest = program.model.init(jax.random.key(0))
+            packed = program.packing.pack(weights)
+            return program.objective(packed, rest, batch, settings, 0, jax.random.key(0), training=False)[0]
+
+        def batch_of(leaf: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct((structure.batch_size, *leaf.shape[1:]), leaf.dtype)
+
+        batch = jax.tree.map(batch_of, program.task.arrays["train"])
+        analysis = jax.jit(forward).lower(self._example, batch).cost_analysis()
+        flops = float((analysis or {}).get("flops", 0.0))
+        return max(3 * flops / OPERATIONS_PER_SECOND, SECONDS_PER_STEP_AT_LEAST)
+
+
+def _cut(total: int, per_epoch: int, seconds_per_step: float) -> int:
+    """Steps in a segment; see `Trainer`."""
+    wanted = max(2, int(SECONDS_PER_SEGMENT / seconds_per_step))
+    if total <= wanted:
+        return total
+    if wanted < per_epoch:
+        return wanted
+    return max(2, wanted // per_epoch * per_epoch)
+
+
+def _idle(settings: Settings) -> Settings:
+    """Settings of padding: a member that has nothing to do."""
+    from dataclasses import replace
+
+    return replace(settings, steps=np.int32(0))
+
+
+def _roots(seeds: Sequence[int]) -> np.ndarray:
+    """u32[members, 2], key data of each seed."""
+    words = {seed: np.asarray(jax.random.key_data(random.key(seed))) for seed in dict.fromkeys(seeds)}
+    return np.stack([words[seed] for seed in seeds])
+
+
+def _streams(root: Any) -> random.Streams:
+    return random.streams(jax.random.wrap_key_data(root, impl=random.IMPLEMENTATION))

@@ -1,0 +1,137 @@
+"""One contract for every row of the table, and the promise that an index costs no bits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hyperjax import activations, random
+
+NAMES = tuple(activations.TABLE)
+POINTS = np.array([-1e4, -30.0, -3.0, -0.5, -0.0, 0.0, 0.3, 2.0, 30.0, 1e4])
+
+
+def reference(name, x):
+    """Closed forms in NumPy's float64."""
+    sigmoid = 1 / (1 + np.exp(-np.clip(x, -700, 700)))
+    return {
+        "relu": np.maximum(x, 0),
+        "tanh": np.tanh(x),
+        "gelu": x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+        "swish": x * sigmoid,
+        "sigmoid": sigmoid,
+        "identity": x,
+    }[name]
+
+
+def test_values_slopes_and_curvatures_follow_the_closed_forms():
+    """Forward, reverse and second order, alone and through the switch, against differences in float64."""
+    with jax.enable_x64(True):
+        x = jnp.array([-3.0, -0.7, -0.1, 0.2, 1.3, 4.0])
+        tangent, step = jnp.ones_like(x), 1e-5
+
+        def everything(f):
+            forward = jax.jvp(f, (x,), (tangent,))
+            reverse = jax.grad(lambda x: f(x).sum())
+            over = jax.jvp(reverse, (x,), (tangent,))[1]
+            twice = jax.grad(lambda x: reverse(x).sum())(x)
+            return *forward, reverse(x), over, twice
+
+        alone = jax.jit(lambda: [everything(activations.select(0, [name])) for name in NAMES])()
+        mixed = jax.jit(lambda i: jax.lax.map(lambda j: everything(activations.select(j, NAMES)), i))(jnp.arange(6))
+        batched = jax.jit(jax.vmap(lambda j: everything(activations.select(j, NAMES))))(jnp.arange(6))
+        for number, name in enumerate(NAMES):
+            value, slope, reverse, over, twice = alone[number]
+            points = np.asarray(x)
+            low, mid, high = (reference(name, points + d) for d in (-step, 0, step))
+            np.testing.assert_allclose(value, mid, rtol=1e-12, atol=1e-15)
+            np.testing.assert_allclose(slope, (high - low) / (2 * step), rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(over, (high - 2 * mid + low) / step**2, rtol=1e-4, atol=2e-5)
+            np.testing.assert_allclose(reverse, slope, rtol=1e-14)
+            np.testing.assert_allclose(twice, over, rtol=1e-12, atol=1e-15)
+            for part, (a, b, c) in enumerate(zip(alone[number], mixed, batched, strict=True)):
+                np.testing.assert_allclose(b[number], a, rtol=1e-13, atol=1e-15, err_msg=f"{name} {part}")
+                np.testing.assert_allclose(c[number], a, rtol=1e-13, atol=1e-15, err_msg=f"{name} {part}")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_dtypes_are_kept_and_extremes_are_finite(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        x = jnp.asarray(POINTS, dtype)
+        pairs = jax.jit(
+            lambda i, x: jax.lax.map(
+                lambda j: jax.value_and_grad(
+                    lambda x: (lambda y: (y.astype(jnp.float32).sum(), y))(activations.select(j, NAMES)(x)),
+                    has_aux=True,
+                )(x),
+                i,
+            )
+        )
+        (_, values), slopes = pairs(jnp.arange(len(NAMES)), x)
+        assert values.dtype == slopes.dtype == x.dtype
+        assert np.all(np.isfinite(np.asarray(values, np.float64)))
+        assert np.all(np.isfinite(np.asarray(slopes, np.float64)))
+        tolerance = {"float32": 1e-5, "bfloat16": 2e-2, "float64": 1e-12}[dtype]
+        for name, row in zip(NAMES, np.asarray(values, np.float64), strict=True):
+            expected = reference(name, np.asarray(x, np.float64))
+            np.testing.assert_allclose(row, expected, rtol=tolerance, atol=tolerance, err_msg=name)
+        assert np.asarray(slopes, np.float64)[NAMES.index("relu"), 4:6].tolist() == [0, 0]
+
+
+def test_jit_vmap_and_a_plain_loop_agree_for_every_row():
+    x = jnp.asarray(POINTS[1:-1], jnp.float32)
+    for name, function in activations.TABLE.items():
+        selected = activations.select(0, [name])
+        loop = np.array([selected(v) for v in x])
+        np.testing.assert_allclose(jax.jit(selected)(x), loop, rtol=2e-6, atol=1e-9)
+        np.testing.assert_allclose(jax.vmap(selected)(x), loop, rtol=2e-6, atol=1e-9)
+        np.testing.assert_allclose(function(x), loop, rtol=2e-6, atol=1e-9)
+
+
+def _train(activation, rate):
+    """Thirty steps of gradient descent on a 8-16-16-3 network; every loss and the last weights."""
+    x = jax.random.normal(random.key(1), (12, 8))
+    y = jax.random.randint(random.key(2), (12,), 0, 3)
+    shapes = [(8, 16), (16, 16), (16, 3)]
+    kernels = [jax.random.normal(jax.random.fold_in(random.key(3), i), s) * 0.4 for i, s in enumerate(shapes)]
+    params = [(kernel, jnp.zeros(kernel.shape[1])) for kernel in kernels]
+
+    def loss(params):
+        h = x
+        for kernel, bias in params[:-1]:
+            h = activation(h @ kernel + bias)
+        logits = h @ params[-1][0] + params[-1][1]
+        return jnp.mean(jax.nn.logsumexp(logits, -1) - jnp.take_along_axis(logits, y[:, None], 1)[:, 0])
+
+    def step(params, _):
+        value, grads = jax.value_and_grad(loss)(params)
+        return jax.tree.map(lambda p, g: p - rate * g, params, grads), value
+
+    return jax.lax.scan(step, params, None, length=30)
+
+
+def test_a_member_of_a_mixed_population_is_its_lone_run_bit_for_bit():
+    names = NAMES[:5]
+    together = jax.jit(lambda i, r: jax.lax.map(lambda a: _train(activations.select(a[0], names), a[1]), (i, r)))
+    mixed = together(jnp.arange(5), jnp.full(5, 0.3))
+    for member, name in enumerate(names):
+        # The lone run is a population of one, as the engine lays it out, and its rate is an argument as well.
+        lone = jax.jit(lambda r, name=name: jax.lax.map(lambda v: _train(activations.select(0, [name]), v), r))
+        for a, b in zip(jax.tree.leaves(lone(jnp.full(1, 0.3))), jax.tree.leaves(mixed), strict=True):
+            np.testing.assert_array_equal(a[0], b[member], err_msg=name)
+
+
+def test_reverse_mode_keeps_one_number_per_element():
+    for index, names in ((0, ["gelu"]), (jnp.int32(1), NAMES)):
+        _, pull = jax.vjp(activations.select(index, names), jnp.ones(7))
+        kept = [leaf for leaf in jax.tree.leaves(pull) if getattr(leaf, "size", 0) == 7]
+        assert len(kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("index", "names", "message"),
+    [(0, ["rellu"], "did you mean 'relu'"), (0, [], "names must"), (2, ["relu", "tanh"], r"index must be in \[0, 2\)")],
+)
+def test_bad_arguments_are_named(index, names, message):
+    with pytest.raises(ValueError, match=message):
+        activations.select(index, names)

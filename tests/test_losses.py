@@ -1,0 +1,228 @@
+"""Losses and metrics against optax, closed forms and finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from hyperjax import losses, metrics
+
+LOGITS = jax.tree.map(np.asarray, np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32) * 3)
+LABELS = np.array([0, 4, 2, 2, 1, 3])
+TEXT = np.random.default_rng(1).normal(size=(3, 4, 5)).astype(np.float32)
+WORDS = np.random.default_rng(2).integers(0, 5, (3, 4))
+# (kind, name, predictions, targets) for what must hold of every row
+CASES = [
+    (kind, name, LOGITS, LABELS if kind == "classes" else LOGITS[::-1] * 0.7)
+    for kind, table in losses.LOSSES.items()
+    for name in table
+]
+
+
+def test_cross_entropy_follows_optax():
+    one_hot = jax.nn.one_hot(LABELS, 5)
+    soft = jax.nn.softmax(jnp.asarray(LOGITS[::-1]))
+    ours = jax.jit(
+        lambda smoothing: (
+            losses.cross_entropy(LOGITS, LABELS),
+            losses.cross_entropy(LOGITS, LABELS, smoothing),
+            losses.cross_entropy(LOGITS, one_hot, smoothing),
+            losses.cross_entropy(LOGITS, soft, smoothing),
+            losses.cross_entropy(LOGITS, 0.5 * soft),
+            losses.cross_entropy(TEXT, WORDS),
+            losses.cross_entropy(LOGITS, LABELS, 0.1),
+        )
+    )(0.1)
+    theirs = (
+        optax.softmax_cross_entropy_with_integer_labels(LOGITS, LABELS),
+        optax.softmax_cross_entropy(LOGITS, optax.smooth_labels(one_hot, 0.1)),
+        optax.softmax_cross_entropy(LOGITS, optax.smooth_labels(one_hot, 0.1)),
+        optax.softmax_cross_entropy(LOGITS, optax.smooth_labels(soft, 0.1)),
+        optax.softmax_cross_entropy(LOGITS, 0.5 * soft),
+        optax.softmax_cross_entropy_with_integer_labels(TEXT, WORDS).mean(1),
+        optax.softmax_cross_entropy(LOGITS, optax.smooth_labels(one_hot, 0.1)),
+    )
+    for index, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-6, err_msg=str(index))
+
+
+def test_closed_forms():
+    two = np.array([[2.0, 0.0]], np.float32)
+    np.testing.assert_allclose(losses.cross_entropy(two, [1]), [np.log1p(np.exp(2.0))], rtol=1e-6)
+    # half of the smoothing goes to each class: log(1 + e^-2) + 0.1 * 2
+    np.testing.assert_allclose(losses.cross_entropy(two, [0], 0.2), [np.log1p(np.exp(-2.0)) + 0.2], rtol=1e-6)
+    np.testing.assert_allclose(losses.one_hot_squared_error(two, [0]), [0.5])
+    np.testing.assert_allclose(losses.one_hot_squared_error(two, jnp.array([[0.0, 1.0]])), [2.5])
+    np.testing.assert_allclose(losses.squared_error(two, np.ones((1, 2))), [1.0])
+    np.testing.assert_allclose(losses.absolute_error(two, np.full((1, 2), 3.0)), [2.0])
+    np.testing.assert_allclose(
+        losses.squared_error(TEXT[..., 0], TEXT[..., 1]), optax.squared_error(TEXT[..., 0], TEXT[..., 1]).mean(1)
+    )
+    gradient = jax.grad(lambda z: losses.cross_entropy(z, LABELS, 0.1).sum())(jnp.asarray(LOGITS))
+    expected = jax.nn.softmax(LOGITS) - (0.9 * jax.nn.one_hot(LABELS, 5) + 0.02)
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "name", "predictions", "targets"), CASES)
+def test_gradients_match_finite_differences(kind, name, predictions, targets):
+    row = losses.LOSSES[kind][name]
+    with jax.enable_x64(True):
+        predictions = np.asarray(predictions, np.float64)
+        numbers = np.array([0.3] if row.number else [])
+        total = jax.jit(lambda p, n: row.function(p, targets, *n).sum())
+        gradients = jax.jit(jax.grad(total, argnums=(0, 1)))(predictions, numbers)
+        for argument, leaf in enumerate((predictions, numbers)):
+            numeric = np.zeros(leaf.shape)
+            for index in np.ndindex(leaf.shape):
+                shift = np.zeros(leaf.shape)
+                shift[index] = 1e-6
+                ends = [
+                    total(
+                        *(
+                            leaf + sign * shift if i == argument else each
+                            for i, each in enumerate((predictions, numbers))
+                        )
+                    )
+                    for sign in (1, -1)
+                ]
+                numeric[index] = (ends[0] - ends[1]) / 2e-6
+            np.testing.assert_allclose(gradients[argument], numeric, atol=1e-8, rtol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float64])
+@pytest.mark.parametrize(("kind", "name", "predictions", "targets"), CASES)
+def test_large_values_stay_finite_and_types_are_kept(kind, name, predictions, targets, dtype):
+    row = losses.LOSSES[kind][name]
+    with jax.enable_x64(dtype == jnp.float64):
+        huge = jnp.asarray(np.sign(predictions) * 1e4, dtype)
+        numbers = [jnp.asarray(0.1, dtype)] if row.number else []
+        values, gradient = jax.jit(
+            lambda p, n: (row.function(p, targets, *n), jax.grad(lambda p: row.function(p, targets, *n).sum())(p))
+        )(huge, numbers)
+        assert values.dtype == gradient.dtype == dtype
+        assert values.shape == (6,)
+        assert np.all(np.isfinite(np.asarray(values, np.float32)))
+        assert np.all(np.isfinite(np.asarray(gradient, np.float32)))
+
+
+def test_extremes_by_hand():
+    logits = jnp.array([[1e4, -1e4], [-1e4, 1e4], [-jnp.inf, 0.0]])
+    np.testing.assert_array_equal(losses.cross_entropy(logits, jnp.array([0, 0, 1])), [0, 2e4, 0])
+    gradient = jax.grad(lambda z: losses.cross_entropy(z, jnp.array([0, 0, 1])).sum())(logits)
+    np.testing.assert_array_equal(gradient, [[0, 0], [-1, 1], [0, 0]])
+    assert jax.grad(lambda p: losses.absolute_error(p, jnp.ones(3)).sum())(jnp.ones(3)).tolist() == [0, 0, 0]
+    # log-sum-exp in bfloat16 would have 3 digits
+    narrow = jnp.asarray(LOGITS, jnp.bfloat16)
+    wide = losses.cross_entropy(narrow.astype(jnp.float32), LABELS).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(losses.cross_entropy(narrow, LABELS), wide)
+
+
+@pytest.mark.parametrize(("kind", "name"), [case[:2] for case in CASES])
+def test_where_leaves_out(kind, name):
+    function = losses.LOSSES[kind][name].function
+    targets = WORDS if kind == "classes" else TEXT[..., 0]
+    predictions = TEXT if kind == "classes" else TEXT[..., 1]
+    keep = np.array([[True, True, False, False], [True] * 4, [False] * 4])
+    spoiled = predictions.copy()
+    spoiled[~keep] = np.nan  # what is left out may be anything
+    missing = targets if kind == "classes" else np.where(keep, targets, np.nan)
+    values, gradient = jax.jit(
+        jax.value_and_grad(lambda p: (lambda v: (v.sum(), v))(function(p, missing, where=keep)), has_aux=True)
+    )(spoiled)
+    each = function(predictions.reshape(12, -1) if kind == "classes" else predictions.ravel(), targets.ravel())
+    each = np.asarray(each).reshape(3, 4)
+    np.testing.assert_allclose(values[1], [each[0, :2].mean(), each[1].mean(), 0.0], rtol=1e-6)
+    assert np.all(np.isfinite(gradient))
+    assert np.all(gradient[~keep] == 0)
+    assert np.all(np.any(gradient[keep].reshape(6, -1) != 0, axis=1))
+    per_row = function(predictions[:, 0], targets[:, 0], where=np.array([True, False, True]))
+    np.testing.assert_allclose(per_row, each[:, 0] * [1, 0, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", losses.LOSSES)
+def test_a_switch_equals_the_direct_call_bit_for_bit(kind):
+    names = list(losses.LOSSES[kind])
+    targets = LABELS if kind == "classes" else LOGITS[::-1] * 0.7
+
+    def run(names, indices):
+        read = [row.number for row in map(losses.LOSSES[kind].get, names) if row.number]
+        numbers = {number.name: jnp.full(len(indices), 0.2) for number in read}
+
+        def member(index, predictions, targets, numbers):
+            loss = losses.select(index, names, kind)
+            values, pull = jax.vjp(lambda p: loss(p, targets, numbers), predictions)
+            return values, pull(jnp.ones_like(values))[0]
+
+        everything = (jnp.asarray(indices), *(jnp.stack([each] * len(indices)) for each in (LOGITS, targets)), numbers)
+        return jax.jit(lambda all_: jax.lax.map(lambda one: member(*one), all_))(everything)
+
+    together = run(names, list(range(len(names))))
+    for index, name in enumerate(names):
+        alone = run([name], [0])
+        for ours, theirs in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(ours[index], theirs[0], err_msg=name)
+    default = losses.select(0, names, kind)(LOGITS, targets)
+    np.testing.assert_allclose(default, losses.LOSSES[kind][names[0]].function(LOGITS, targets), rtol=1e-6)
+
+
+def test_metrics_by_hand():
+    np.testing.assert_array_equal(metrics.accuracy(np.eye(3), [0, 2, 2]), [1, 0, 1])
+    np.testing.assert_array_equal(metrics.accuracy(np.eye(3), np.eye(3)[[0, 2, 2]]), [1, 0, 1])
+    np.testing.assert_array_equal(metrics.accuracy(np.eye(4).reshape(2, 2, 4), [[0, 1], [2, 0]]), [1, 0.5])
+    assert metrics.accuracy(jnp.eye(3, dtype=jnp.bfloat16), [0, 2, 2]).dtype == jnp.float32
+    np.testing.assert_array_equal(
+        metrics.mean_squared_error([[1.0, 3.0], [0.0, 0.0]], [[1.0, 0.0], [2.0, 2.0]]), [4.5, 4]
+    )
+    np.testing.assert_array_equal(metrics.mean_absolute_error([1.0, 3.0], [2.0, 3.0]), [1, 0])
+    assert (metrics.mean_squared_error.direction, metrics.accuracy.direction) == ("min", "max")
+    assert metrics.mean_squared_error.better(1.0, 2.0)
+    assert not metrics.accuracy.better(1.0, 2.0)
+
+
+def test_a_plain_function_becomes_a_metric():
+    def worst(predictions, targets):
+        return jnp.abs(predictions - targets)
+
+    assert metrics.as_metric("worst", worst).direction == "max"
+    worst.direction = "min"
+    metric = metrics.as_metric("worst", worst)
+    assert (metric.direction, metric.name, float(metric(1.0, 3.0))) == ("min", "worst", 2.0)
+    assert metric == metrics.as_metric("worst", worst)
+    assert metrics.as_metric("mine", metrics.accuracy) == metrics.Metric(metrics.accuracy.function, "max", "mine")
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: losses.cross_entropy(LOGITS, LABELS, 1.0), "label_smoothing"),
+        (lambda: losses.cross_entropy(LOGITS, LABELS, -0.1), "label_smoothing"),
+        (lambda: losses.cross_entropy(LOGITS, LABELS + 1), r"labels must be in \[0, 5\)"),
+        (lambda: jax.jit(lambda z: losses.cross_entropy(z, LABELS - 1))(LOGITS), r"labels must be in \[0, 5\)"),
+        (lambda: losses.cross_entropy(LOGITS, LABELS[:3]), "labels"),
+        (lambda: losses.cross_entropy(LOGITS, LABELS.astype(float)), "labels"),
+        (lambda: losses.one_hot_squared_error(LOGITS, LOGITS[:, :2]), "labels"),
+        (lambda: losses.squared_error(LOGITS[:, :1], LABELS), "targets"),
+        (lambda: losses.absolute_error(LOGITS, LOGITS[0]), "targets"),
+        (lambda: losses.select(0, ["cross_entropi"], "classes"), "did you mean 'cross_entropy'"),
+        (lambda: losses.select(0, ["cross_entropy"], "reel"), "kind"),
+        (lambda: losses.select(0, [], "real"), "names"),
+        (
+            lambda: losses.select(0, ["cross_entropy"], "classes")(LOGITS, LABELS, {"label_smothing": 0.1}),
+            "did you mean",
+        ),
+        (
+            lambda: losses.select(0, ["cross_entropy", "squared_error"], "classes")(
+                LOGITS, LABELS, {"label_smoothing": 2.0}
+            ),
+            "label_smoothing",
+        ),
+        (lambda: metrics.accuracy(LOGITS, LABELS[:3]), "targets"),
+        (lambda: metrics.mean_squared_error(LOGITS, LABELS), "targets"),
+        (lambda: metrics.as_metric("mine", 3), "mine"),
+        (lambda: metrics.as_metric("mine", abs, "up"), "direction"),
+    ],
+)
+def test_bad_input_names_the_argument(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()
