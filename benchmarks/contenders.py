@@ -100,18 +100,17 @@ def sklearn_fit(threads: int, data: Data, epochs: int) -> Measure:
 
 def ours(dropout: float | None, data: Data, epochs: int) -> Measure:
     """All 64 rates by `fit_population`, validation each epoch and records included; test is evaluated untimed."""
-    from hyperjax.tasks import digits
-    from hyperjax.training import Recipe, fit_population
+    import hyperjax as hj
 
-    task = digits()
+    task = hj.tasks.digits()
     fixed: dict[str, Any] = {"optimizer": "adam", "batch_size": BATCH, "epochs": epochs}
     if dropout is not None:
         fixed["dropout"] = dropout
-    recipes = [Recipe(learning_rate=float(rate), **fixed) for rate in RATES]
+    recipes = [hj.Recipe(learning_rate=float(rate), **fixed) for rate in RATES]
 
     def measure(seed: int) -> Outcome:
         begin = time.perf_counter()
-        runs = fit_population(task, recipes, seeds=[seed])
+        runs = hj.fit_population(task, recipes, seeds=[seed])
         seconds = time.perf_counter() - begin
         test = {i: np.asarray(runs[i].model(data["test_x"])).argmax(1) == data["test_y"] for i in NEAR_BEST}
         scores = [(float(score), float(np.mean(test.get(i, np.nan)))) for i, score in enumerate(runs.scores)]

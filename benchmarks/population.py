@@ -29,17 +29,18 @@ from contest import Process, best, paired
 from peak import peak_jax, peak_torch, training_flops
 from setting import BATCH, RATES, WIDTHS, Data, cores_available
 
+import hyperjax
+from hyperjax.statistics import mean_interval
+
 TORCH_EAGER, TORCH_ALL = ("torch-1", "torch-2"), ("torch-2", "torch-pool", "torch-vmap", "torch-vmap-pool")
 PEAKS = {"peak-jax": ("matrix product, JAX", "jax"), "peak-torch": ("matrix product, PyTorch", "torch")}
-PACKAGES = ("hyperjax", "jax", "jaxlib", "flax", "optax", "torch", "scikit-learn", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "scikit-learn", "numpy")
 
 
 def load(path: Path) -> Data:
     """The arrays of the digits task, one file for all contenders; made by whichever process comes first."""
     if not path.exists():
-        from hyperjax.tasks import digits
-
-        task = digits()
+        task = hyperjax.tasks.digits()
         arrays = {f"{p}_x": np.asarray(task.data[p][0], np.float32) for p in ("train", "validation", "test")}
         arrays |= {f"{p}_y": np.asarray(task.data[p][1], np.int64) for p in ("train", "validation", "test")}
         np.savez(path, **arrays)
@@ -74,7 +75,7 @@ def conditions() -> str:
     if os.path.exists("/proc/cpuinfo"):
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    versions = []
+    versions = [f"hyperjax {hyperjax.__version__}"]
     for package in PACKAGES:
         try:
             versions.append(f"{package} {importlib.metadata.version(package)}")
@@ -88,8 +89,6 @@ def conditions() -> str:
 def table(processes: dict[str, Process], peaks: dict[str, Process], flops: float) -> Any:
     """One row a contender."""
     from rich.table import Table
-
-    from hyperjax.statistics import mean_interval
 
     fastest = max((statistics.median(p.column("gflops")) for p in peaks.values()), default=float("nan"))
     made = Table(title=f"Seconds a trial; one trial is {flops / 1e9:.2f} GFLOP; peak {fastest:.0f} GFLOP/s")
@@ -129,8 +128,6 @@ def verdicts(
     processes: dict[str, Process], peaks: dict[str, Process], flops: float
 ) -> list[tuple[str, float, str, bool]]:
     """The goals: what, measured, wanted, met. Only those whose contenders ran."""
-    from hyperjax.statistics import mean_interval
-
     found: list[tuple[str, float, str, bool]] = []
     ours = processes.get("ours")
     if ours is None:
@@ -171,6 +168,7 @@ def compare(names: list[str], path: Path, epochs: int, rounds: int, save: Path |
     processes: dict[str, Process] = {}
     for name in names:
         processes[name] = Process(name, path, epochs)
+        console.print(f"{name} is warm", style="dim")
     for turn in range(rounds):
         order = list(processes)
         for name in order[turn % len(order) :] + order[: turn % len(order)]:

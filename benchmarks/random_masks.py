@@ -50,7 +50,7 @@ def write_png(path, pixels):
 
 
 def picture(size=192, gap=8):
-    """Six panels: masks of rate 0.5 and 0.05, two neighbouring steps compared, two members, two layers, raw bytes."""
+    """Six panels: masks of rate 0.5 and 0.05; where those of two steps, two members, two layers differ; raw bytes."""
     root, shape = random.key(0), (size, size)
     half = jax.random.bernoulli(root, 0.5, shape)
     sparse = jax.random.bernoulli(jax.random.fold_in(root, 1), 0.05, shape)

@@ -149,7 +149,7 @@ def _value_and_slope(function: Elementwise, x: Any) -> tuple[jax.Array, jax.Arra
 
 def _one(function: Elementwise, x: Any) -> jax.Array:
     @jax.custom_jvp
-    def value(x: Any) -> jax.Array:
+    def value(x: Any) -> Any:
         return function(x)
 
     @value.defjvp
@@ -163,7 +163,7 @@ def _one(function: Elementwise, x: Any) -> jax.Array:
 
 def _switch(functions: tuple[Elementwise, ...], index: Any, x: Any) -> jax.Array:
     @jax.custom_jvp
-    def value(index: Any, x: Any) -> jax.Array:
+    def value(index: Any, x: Any) -> Any:
         return jax.lax.switch(index, functions, x)
 
     @value.defjvp

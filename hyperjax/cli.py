@@ -47,9 +47,9 @@ def _complain(message: str, code: int) -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        import hyperjax
+        from hyperjax import __version__
 
-        print(f"hyperjax {hyperjax.__version__}")
+        print(f"hyperjax {__version__}")
         raise typer.Exit
 
 

@@ -3,8 +3,8 @@
 import dataclasses
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,8 +14,9 @@ import hyperjax
 
 
 def public_packages() -> list[str]:
-    """Dotted names of hyperjax and its folders."""
-    return ["hyperjax", *(m.name for m in pkgutil.walk_packages(hyperjax.__path__, "hyperjax.") if m.ispkg)]
+    """Dotted names of hyperjax and its folders, found without importing them."""
+    root = Path(hyperjax.__path__[0])
+    return sorted(".".join(path.parent.relative_to(root.parent).parts) for path in root.rglob("__init__.py"))
 
 
 def names(package: ModuleType) -> list[str]:

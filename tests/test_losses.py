@@ -136,6 +136,11 @@ def test_where_leaves_out(kind, name):
     assert np.all(np.isfinite(gradient))
     assert np.all(gradient[~keep] == 0)
     assert np.all(np.any(gradient[keep].reshape(6, -1) != 0, axis=1))
+    if kind == "classes":
+        unknown = np.where(keep[..., None], np.eye(5, dtype=np.float32)[WORDS], np.nan)  # as distributions
+        again = jax.value_and_grad(lambda p: function(p, unknown, where=keep).sum())(spoiled)
+        np.testing.assert_allclose(again[0], values[0], rtol=1e-6)
+        np.testing.assert_allclose(again[1], gradient, atol=1e-6)
     per_row = function(predictions[:, 0], targets[:, 0], where=np.array([True, False, True]))
     np.testing.assert_allclose(per_row, each[:, 0] * [1, 0, 1], rtol=1e-6)
 

@@ -213,15 +213,34 @@ def test_a_seed_means_one_key_however_it_arrives():
     assert len({tuple(data(random.key(s))) for s in SEEDS}) == len(SEEDS)
 
 
+def mix(word, key=0):
+    """The mixer in Python's integers."""
+    word = (word ^ word >> 16) * 0x21F0AAAD % 2**32
+    word = ((word ^ word >> 15) + key) * 0x735A2D97 % 2**32
+    return word ^ word >> 15
+
+
+def block(key, left, right):
+    left ^= mix((right + key[0]) % 2**32)
+    right ^= mix((left + key[1]) % 2**32)
+    left ^= mix((right + (key[0] ^ 0x9E3779B9)) % 2**32)
+    right ^= mix((left + (key[1] ^ 0x85A308D3)) % 2**32)
+    return [left, right]
+
+
+def test_keys_are_those_of_an_independent_implementation():
+    """A seed means the same numbers in every version: a change here breaks everybody's runs."""
+    parent = block((0x243F6A88, 0xA4093822), 5, 1)  # the two halves of 2**32 + 5
+    typed = random.key(2**32 + 5)
+    assert jax.random.key_data(typed).tolist() == parent
+    assert jax.random.key_data(jax.random.fold_in(typed, 9)).tolist() == block(parent, 9, 0x13198A2E)
+    children = [block(parent, i, 0x03707344) for i in range(4)]
+    assert jax.random.key_data(jax.random.split(typed, (2, 2))).reshape(4, 2).tolist() == children
+
+
 def test_the_words_are_those_of_an_independent_implementation():
     """Python's integers, written from the docstring's formula: the same numbers on every backend and version."""
     limit = 2**32
-
-    def mix(word, key=0):
-        word = (word ^ word >> 16) * 0x21F0AAAD % limit
-        word = ((word ^ word >> 15) + key) * 0x735A2D97 % limit
-        return word ^ word >> 15
-
     k0, k1 = 0xDEADBEEF, 0x01234567
     typed = jax.random.wrap_key_data(jnp.array([k0, k1], jnp.uint32), impl=random.IMPLEMENTATION)
     firsts = [mix(i ^ k0, k1) for i in range(6)]

@@ -129,7 +129,9 @@ def test_warmup_of_no_steps_is_the_schedule_itself():
 
 def test_types_follow_the_numbers():
     assert hs.linear(jnp.bfloat16(1), 0.0, 10)(3).dtype == jnp.bfloat16
-    assert hs.linear(np.float32(1), 0.0, 10).numbers.dtype == np.float32
+    narrow = hs.linear(np.float32(1), 0.0, np.float32(10))
+    assert (narrow.numbers.dtype, narrow.lengths.dtype) == (np.float32, np.float64)
+    assert hs.linear(np.int32(1), 0.1, 10).numbers[0, 1] == 0.1
     with jax.enable_x64(True):
         assert hs.constant(np.float32(1))(3).dtype == jnp.float32
         assert hs.constant(1.0)(3).dtype == jnp.float64
@@ -226,14 +228,23 @@ def _with(schedule, numbers, lengths, starts):
 def test_gradients_are_finite_at_the_edges(x64):
     with jax.enable_x64(x64):
         members = [
-            {"init_value": 0.0, "end_value": 0.0, "transition_steps": 0.0},
+            {"init_value": 0.0, "end_value": -5.0, "transition_steps": 0.0},
+            {"end_value": -5.0},  # to the exponential branch of a vmapped switch, a negative rate
             {"decay_rate": 0.0, "transition_steps": 0.0, "end_value": None},
             {"decay_rate": 0.0, "end_value": None, "staircase": True},
             {"alpha": 0.0, "exponent": 0.0},
             {"alpha": 0.0, "exponent": 0.3},
             {"decay_rate": 0.0, "transition_steps": 1.0},
         ]
-        kinds = ["linear", "exponential_decay", "exponential_decay", "cosine_decay", "cosine_decay", "step_decay"]
+        kinds = [
+            "linear",
+            "linear",
+            "exponential_decay",
+            "exponential_decay",
+            "cosine_decay",
+            "cosine_decay",
+            "step_decay",
+        ]
         singles = [make(kind, **changes) for kind, changes in zip(kinds, members, strict=True)]
         stacked = hs.stack([*singles, *(hs.warmup(each, 0) for each in singles)])
         stacked = _with(stacked, stacked.numbers, stacked.lengths * 0, stacked.starts)  # and lengths of 0
@@ -242,7 +253,9 @@ def test_gradients_are_finite_at_the_edges(x64):
         def total(numbers, lengths, starts, step, schedule):
             return jax.vmap(lambda each: each(step))(_with(schedule, numbers, lengths, starts))
 
-        jacobian = jax.jit(jax.jacrev(total, argnums=(0, 1)))
+        jacobian = jax.jit(
+            lambda *given: (jax.jacrev(total, argnums=(0, 1))(*given), jax.jacfwd(total, argnums=(0, 1))(*given))
+        )
         for schedule in (stacked, both):
             for step in (0.0, 1.0, 30.5, 1e6):
                 value = total(schedule.numbers, schedule.lengths, schedule.starts, step, schedule)
@@ -269,7 +282,9 @@ def test_resolve_by_hand():
     assert not schedule.is_resolved
     assert schedule.resolve(uneven) == hs.warmup(hs.cosine_decay(0.1, 60), 10)  # epochs 1 and 2
     assert schedule.resolve(even) == hs.warmup(hs.cosine_decay(0.1, 20), 10)
-    assert hs.to_steps(hs.epochs(2), np.arange(21) * 23, start=100) == 46.0  # no rounding on the host
+    # 17 / 23 and 0.07 have no exact form, yet a boundary must not come one step late
+    assert hs.to_steps(hs.epochs(2), np.arange(21) * 23, start=17) == 46.0
+    assert hs.to_steps(hs.fraction(0.07), [0, 100]) == 7.0
 
 
 def test_pieces_within_a_part_count_from_its_own_beginning():

@@ -82,6 +82,8 @@ class Dropout(nnx.Module):
             source = source[self.rng_collection]
         key = source() if isinstance(source, nnx.RngStream) else source
         rate = self.rate.get_value() if isinstance(self.rate, Hyperparameter) else self.rate
+        if isinstance(rate, int | float) and rate == 0:
+            return x
         return _dropped(x, rate, key, self.broadcast_dims)
 
 
@@ -90,13 +92,15 @@ def _dropped(x: jax.Array, rate: Any, key: jax.Array, broadcast_dims: tuple[int,
     for axis in broadcast_dims:
         shape[axis] = 1
 
-    def masked(x: jax.Array) -> jax.Array:
-        keep = 1 - rate
-        kept = jnp.broadcast_to(jax.random.bernoulli(key, jax.lax.stop_gradient(keep), tuple(shape)), x.shape)
-        scale = 1 / jnp.where(keep > 0, keep, 1)  # at rate 1 all is dropped: no infinity may meet that zero
-        return jnp.where(kept, x * scale.astype(x.dtype), 0)
+    keep = 1 - rate
 
-    if isinstance(rate, int | float):  # fixed: the branch is taken now
-        return masked(x) if rate > 0 else x
-    out: jax.Array = jax.lax.cond(rate > 0, masked, lambda x: x, x)
-    return out
+    def drawn() -> jax.Array:
+        return jax.random.bernoulli(key, jax.lax.stop_gradient(keep), tuple(shape))
+
+    # Only the mask comes from the branch: with x inside, the backward pass would need a branch of its own.
+    if isinstance(rate, int | float):
+        kept = drawn()
+    else:
+        kept = jax.lax.cond(rate > 0, drawn, lambda: jnp.ones(tuple(shape), bool))
+    scale = 1 / jnp.where(keep > 0, keep, 1)  # at rate 1 all is dropped: no infinity may meet that zero
+    return jnp.where(kept, x * scale.astype(x.dtype), 0)

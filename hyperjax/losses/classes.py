@@ -42,9 +42,9 @@ def cross_entropy(logits: Any, labels: Any, label_smoothing: Scalar = 0.0, where
     normalizer = jnp.log(jnp.sum(jnp.exp(shifted), -1))
     if labels.ndim == logits.ndim:
         given = labels.astype(shifted.dtype)
+        given = given if where is None else jnp.where(where[..., None], given, 0.0)
         mass = jnp.sum(given, -1)
         aligned = jnp.sum(jnp.where(given != 0, given * shifted, 0.0), -1)  # 0 log 0 is 0
-        aligned = aligned if where is None else jnp.where(where, aligned, 0.0)
     else:
         mass = jnp.ones((), shifted.dtype)
         # A masked sum: inside a loop on CPU a gather and its scatter take twice as long.

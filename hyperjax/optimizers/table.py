@@ -28,8 +28,8 @@ Built = tuple[dict[str, bool], dict[str, Any]]  # features that occur, numbers o
 @dataclasses.dataclass(frozen=True)
 class _Row:
     build: Callable[[Mapping[str, Any]], Built]
-    numbers: Mapping[str, Allowed] = MappingProxyType({})
-    choices: Mapping[str, bool] = MappingProxyType({})
+    numbers: Mapping[str, Allowed] = dataclasses.field(default_factory=dict)
+    choices: Mapping[str, bool] = dataclasses.field(default_factory=dict)
 
 
 def rule(name: str, **arguments: Any) -> Rule:
@@ -46,10 +46,10 @@ def rule(name: str, **arguments: Any) -> Rule:
 
     >>> rule("adam", b1=0.8).numbers["b1"]
     0.8
-    >>> rule("adam", beta1=0.8)
+    >>> rule("adam", eps_rot=0.8)
     Traceback (most recent call last):
     ...
-    ValueError: adam takes b1, b2, eps, eps_root, weight_decay, l2, nesterov, got 'beta1'; did you mean ...?
+    ValueError: adam takes b1, b2, eps, eps_root, weight_decay, l2, nesterov, got 'eps_rot'; did you mean 'eps_root'?
     """
     allowed, options = numbers(name), choices(name)
     for argument in arguments:

@@ -1,5 +1,6 @@
 """The update: a rule's numbers become one step's coefficients, and each leaf is updated in one pass."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from hyperjax.types import Array, Number, PyTree
 class RuleState(NamedTuple):
     """What a rule remembers between steps; a slot that its form never needs is None."""
 
-    count: Array  # i32[], updates made so far
+    count: Array  # type: ignore[assignment]  # i32[], updates made so far; named as optax names it
     first: PyTree | None  # like params: first moment, or the buffer behind the preconditioner
     second: PyTree | None  # like params: second moment
     third: PyTree | None  # like params: mean gradient (centered) or averaged squared update (Adadelta)
@@ -78,12 +79,24 @@ def by_rule(
 
         # Without the barrier a gradient that is a reduction (a bias's) is compiled into whatever update follows it, and
         # its last bits then depend on the rule. It also keeps the reduction from being done once per slot.
-        leaves, tree = jax.tree.flatten(jax.lax.optimization_barrier(updates), is_leaf=_is_none)
+        fenced = jax.lax.optimization_barrier(updates)  # type: ignore[no-untyped-call]
+        tree: Any
+        leaves, tree = jax.tree.flatten(fenced, is_leaf=_is_none)
         columns = [_column(tree, slots) for slots in (params if decays else None, *state[1:4])]
         masks = (
             tree.flatten_up_to(_decayed(mask, params, tree)) if decays and mask is not None else [True] * len(leaves)
         )
-        rows = [_update_leaf(step, *row) for row in zip(leaves, *columns, masks, strict=True)]
+
+        def every_leaf(c: Coefficients) -> list[Any]:
+            return [_update_leaf(c, *row) for row in zip(leaves, *columns, masks, strict=True)]
+
+        # Adadelta has a root more per number than the rest: a branch, which only vmap turns into a select.
+        accumulated = step.accumulated_update
+        if isinstance(accumulated, bool):
+            rows = every_leaf(step)
+        else:
+            branches = [functools.partial(every_leaf, step._replace(accumulated_update=kind)) for kind in (True, False)]
+            rows = jax.lax.cond(accumulated, *branches)
         new, first, second, third = (tree.unflatten(column) for column in zip(*rows, strict=True)) if rows else (
             updates, state.first, state.second, state.third)  # fmt: skip
         return new, RuleState(
@@ -102,10 +115,10 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
     """One leaf's update and new slots, from its gradient, parameter and slots (None where absent).
 
     A coefficient that is the Python number 0 or 1 is left out of the program. The rest must be rounded in the same
-    places whatever is left out, although the compiler may contract a product and a sum into one operation with one
-    rounding and picks either product of `a * x + b * y`. So in every sum one product at most is open; the other is
-    sealed: it has a zero added that the compiler cannot see, which costs nothing since that sum is contracted too.
-    Neutral coefficients are then exact: x * 1, x + 0, x / 1.
+    places whatever is left out, although a compiler may contract a product and a sum into one operation with one
+    rounding, and whether it does depends on all the code around. So every product that enters a sum is sealed: a zero
+    that the compiler cannot see is added to it, and contracted or not it is rounded before the sum. That costs next to
+    nothing beside the root and the division. Neutral coefficients are then exact: x * 1, x + 0, x / 1.
     """
     if g is None:
         return None, m, v, s
@@ -116,38 +129,44 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
     if not decays:
         c = c._replace(l2=0.0, decay=0.0)
 
-    g = _sum(_times(c.l2, p), g)
-    first = _sum(_times(c.b1, m_), _sealed(c.g1, g, c.zero))
+    def times(coefficient: Any, x: Any) -> Any:
+        product = _times(coefficient, x)
+        return product if product is None or product is x else product + c.zero
+
+    g = _sum(times(c.l2, p), g)
+    first = _sum(times(c.b1, m_), times(c.g1, g))
     second = mean = None
     denominator: Any = 1.0
     if v is not None:
-        second = _sum(_times(_times(c.g2, g), g), _sealed(c.b2, v_, c.zero))
+        second = _sum(times(times(c.g2, g), g), times(c.b2, v_))
         spread = second
         if not _is(c.mean_weight, 0):
-            mean = _sum(_times(c.mean_decay, s_), _sealed(c.g2, g, c.zero))
-            spread = spread - _times(_times(c.mean_weight, mean), mean)
-        denominator = _where(c.divides, _sum(_times(c.root_scale, _root(_sum(spread, c.eps_root))), c.eps), 1.0)
+            mean = _sum(times(c.mean_decay, s_), times(c.g2, g))
+            spread = spread - times(times(c.mean_weight, mean), mean)
+        denominator = _where(c.divides, _sum(times(c.root_scale, _root(_sum(spread, c.eps_root))), c.eps), 1.0)
 
     base = first if c.interpolate is False else _where(c.interpolate, m_, first)
-    direction = _sum(_times(c.from_first, base), _sealed(c.from_gradient, g, c.zero))
-    if c.sign is not False:
-        direction = _where(c.sign, jnp.sign(direction), direction)
-    if c.accumulated_update is not False:
-        direction = _where(c.accumulated_update, _root(_sum(s_, c.eps_root)) * g, direction)
-    if v is not None:
+    direction = _sum(times(c.from_first, base), times(c.from_gradient, g))
+    if c.sign is True:
+        direction = jnp.sign(direction)
+    elif c.sign is not False:  # the sign is x / |x|, which needs no pass of its own; its derivative is 0
+        direction = jnp.where(c.sign, jax.lax.stop_gradient(direction), direction)
+        denominator = jnp.where(c.sign, jnp.abs(jax.lax.stop_gradient(direction)), denominator)
+    if c.accumulated_update:
+        direction = _root(_sum(s_, c.eps_root)) * g
+    if not _is(denominator, 1):
         direction = _divide(direction, denominator)
     third = mean
-    if c.accumulated_update is not False:
-        accumulated = _sum(_times(c.update_decay, s_), _sealed(c.g2, direction * direction, c.zero))
-        third = accumulated if mean is None else _where(c.accumulated_update, accumulated, mean)
+    if c.accumulated_update:
+        third = _sum(times(c.update_decay, s_), times(c.g2, direction * direction))
 
-    moved = _sealed(c.rate, direction, c.zero)  # sealed too for the caller, who adds it to the parameters
+    moved = times(c.rate, direction)  # sealed too for the caller, who adds it to the parameters
     out = moved
     if c.buffer is not False:
-        buffer = _sum(_times(c.buffer_decay, m_), moved)
-        out = _sum(_times(c.from_buffer, buffer), _sealed(c.from_moved, moved, c.zero))
+        buffer = _sum(times(c.buffer_decay, m_), moved)
+        out = _sum(times(c.from_buffer, buffer), times(c.from_moved, moved))
         first = _where(c.buffer, buffer, first)
-    out = _sum(_times(c.decay, p), out)
+    out = _sum(times(c.decay, p), out)
     slots = ((first, m), (second, v), (third, s))
     return out.astype(gradient_dtype), *(
         old if new is None or old is None else new.astype(old.dtype) for new, old in slots
@@ -163,12 +182,6 @@ def _times(coefficient: Any, x: Any) -> Any:
     if x is None or _is(coefficient, 0):
         return None
     return x if _is(coefficient, 1) else coefficient * x
-
-
-def _sealed(coefficient: Any, x: Any, zero: Any) -> Any:
-    """`coefficient * x` that no further sum can be contracted with."""
-    product = _times(coefficient, x)
-    return product if product is None or product is x else product + zero
 
 
 def _sum(a: Any, b: Any) -> Any:

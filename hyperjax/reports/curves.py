@@ -1,6 +1,7 @@
-"""Learning curves of many trials or runs in one figure: coloured by rank, hover for the recipe, crosses for divergence."""
+"""Learning curves of many trials or runs in one figure: coloured by rank, crosses where one diverged."""
 
 import html
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ def _bands(curves: Sequence[Curve], noun: str) -> list[tuple[str, str, float, li
     cuts = [round(len(rest) * i / 4) for i in range(5)]
     bands = [("best", f"best ({noun} {ranked[0].key})" if ranked else "best", 3.0, ranked[:1])]
     bands.append(("top", f"ranks 2 to {min(10, len(ranked))}", 1.6, ranked[1:10]))
-    for i, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
         bands.append((f"band-{i}", f"{start + 11} to {stop + 10}", 1.0, rest[start:stop]))
     bands.append(("diverged", "up to divergence", 1.0, [curve for curve in drawn if curve.ended is not None]))
     return [band for band in bands if band[3]]

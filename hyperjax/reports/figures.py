@@ -45,7 +45,7 @@ def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Fig
     if isinstance(x, Effect):
         return effect_figure(x)
     if isinstance(x, Run):
-        return stacked([figure for figure in run_figures(x).values()])
+        return stacked(list(run_figures(x).values()))
     if isinstance(x, Runs):
         if not len(x):
             raise ValueError("x must hold at least one run, got none")

@@ -64,7 +64,7 @@ class Page:
 <main>
 {"".join(self.sections)}
 </main>
-<footer><p>Made by HyperJAX. This file is complete in itself: it can be mailed, archived and opened offline.</p></footer>
+<footer><p>Made by HyperJAX. This file is complete in itself and opens offline.</p></footer>
 <noscript><p>The figures, sorting and filtering need JavaScript.</p></noscript>
 <script type="application/json" id="data">{data}</script>
 <script>{get_plotlyjs()}</script>

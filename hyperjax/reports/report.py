@@ -1,16 +1,26 @@
 """`report(x, path)`: the page that belongs to a result."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hyperjax.reports.figures import KINDS
 from hyperjax.reports.files import write_whole
+from hyperjax.reports.page import Page
 from hyperjax.reports.result_pages import effect_page, run_page, runs_page, schedule_page
 from hyperjax.reports.study_page import study_page
 from hyperjax.schedules import Schedule
 from hyperjax.studies.study import Effect, Study
 from hyperjax.training.record import Run, Runs
+
+PAGES: dict[type, Callable[[Any], Page]] = {
+    Study: study_page,
+    Effect: effect_page,
+    Run: run_page,
+    Runs: runs_page,
+    Schedule: schedule_page,
+}
 
 
 def report(x: Any, path: str | os.PathLike[str]) -> Path:
@@ -28,13 +38,7 @@ def report(x: Any, path: str | os.PathLike[str]) -> Path:
     ...     report(cosine_decay(0.1, 100), f"{folder}/schedule.html").name
     'schedule.html'
     """
-    for kind, page in (
-        (Study, study_page),
-        (Effect, effect_page),
-        (Run, run_page),
-        (Runs, runs_page),
-        (Schedule, schedule_page),
-    ):
+    for kind, page in PAGES.items():
         if isinstance(x, kind):
-            return write_whole(path, page(x).render())  # type: ignore[operator]  # each page takes its own kind
+            return write_whole(path, page(x).render())
     raise ValueError(f"x must be {KINDS}, got a {type(x).__name__}")

@@ -7,7 +7,7 @@ from hyperjax.reports.figures import run_figures, schedule_values
 from hyperjax.reports.html_tables import plain_table
 from hyperjax.reports.page import Page, code_block, escape, facts, figure_holder, section
 from hyperjax.reports.runs import ranked_runs, run_text, runs_figures, schedule_figure
-from hyperjax.reports.wording import number, plural, recipe_code, spoken
+from hyperjax.reports.wording import number, plural, recipe_code, spoken, value_text
 from hyperjax.schedules import Schedule
 from hyperjax.studies.study import Effect
 from hyperjax.training.record import Run, Runs
@@ -47,8 +47,7 @@ def runs_page(runs: Runs) -> Page:
         page.figures[name] = figure
         page.sections.append(section(name, heading, figure_holder(name, f"{heading} of all runs")))
     rows = [
-        [str(i), str(run.seed), number(run.score, 4), "–" if run.diverged_at is None else str(run.diverged_at)]
-        + [repr(run.recipe)]
+        [str(i), str(run.seed), number(run.score, 4), value_text(run.diverged_at), repr(run.recipe)]
         for i, run in ranked
     ]
     table = plain_table(["run", "seed", best.metric, "diverged_at", "recipe"], rows, "All runs, best first")

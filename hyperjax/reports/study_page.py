@@ -66,7 +66,7 @@ def _in_short(values: Mapping[str, Any], recipe: Any) -> str:
 def _header(study: Study) -> str:
     diverged = sum(trial.diverged > 0 for trial in study.trials)
     unfinished = sum(not trial.finished for trial in study.trials)
-    total = study.conditions.get("seconds")
+    total: Any = study.conditions.get("seconds")
     better = "higher" if study.direction == "max" else "lower"
     pairs = [("trials", str(len(study.trials))), ("seeds a trial", str(len(study.seeds))), ("diverged", str(diverged))]
     pairs += [("time", seconds(float(total)))] if is_number(total) else []
@@ -110,7 +110,8 @@ def _curves(study: Study, page: Page) -> str:
         page.figures[f"curves-{name}"] = curves_figure(study_curves(study, name, page.texts), name)
     labels = {name: f"Learning curves of all trials: {spoken(name)} over epochs" for name in names}
     buttons = "".join(
-        f'<button type="button" data-in="curves" data-shows="curves-{escape(name)}" data-label="{escape(labels[name])}" '
+        f'<button type="button" data-in="curves" data-shows="curves-{escape(name)}" '
+        f'data-label="{escape(labels[name])}" '
         f'aria-pressed="{"true" if name == study.metric else "false"}">{escape(spoken(name))}</button>'
         for name in names
     )
@@ -124,8 +125,9 @@ def _curves(study: Study, page: Page) -> str:
     return section(
         "curves",
         "Learning curves",
-        f'<p class="note">One line a trial, coloured by rank; hover for its values, drag to zoom, double-click to zoom back. Crosses at the foot mark where a '
-        f"trial diverged.{seeds}{thin}</p>\n"
+        '<p class="note">One line a trial, coloured by rank; hover for its values, '
+        "drag to zoom, double-click to "
+        f"zoom back. Crosses at the foot mark where a trial diverged.{seeds}{thin}</p>\n"
         f'<div class="controls scripted">{choice if len(names) > 1 else ""}'
         f"{closer if any(page.figures[f'curves-{name}'].layout.meta for name in names) else ''}</div>\n"
         f"{figure_holder(f'curves-{study.metric}', labels[study.metric], identity='curves')}"
@@ -175,8 +177,9 @@ def _all_trials(study: Study) -> str:
         "trials",
         "All trials",
         f'<div class="filter scripted"><label for="filter">Filter</label>'
-        f'<input id="filter" type="search" autocomplete="off" spellcheck="false" placeholder="words, {escape(condition)}" '
-        f'aria-describedby="filter-help"><output id="count" for="filter"></output></div>\n'
+        f'<input id="filter" type="search" autocomplete="off" spellcheck="false" '
+        f'placeholder="words, {escape(condition)}" aria-describedby="filter-help">'
+        '<output id="count" for="filter"></output></div>\n'
         f'<p class="note scripted" id="filter-help">Words must occur in the row; conditions such as '
         f"<code>{escape(condition)}</code> compare a column (&lt; &gt; &lt;= &gt;= = !=). Several together must all "
         "hold. Click a heading to sort.</p>\n" + trials_table(study, study.ranking, "All trials", sorts=True),

@@ -44,42 +44,26 @@ def study_table(study: Study, rows: int = 10) -> Table:
     """
     ranking = study.ranking[: positive_integer("rows", rows)]
     names, several = searched_names(study), len(study.seeds) > 1
-    troubled = any(trial_state(trial) != "finished" for trial in ranking)
     title = f"{study.task}: best {len(ranking)} of {len(study.trials)} by {study.metric} ({study.direction})"
-    table = Table(
-        title=_plain(title),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1),
-        collapse_padding=True,
-        header_style="bold",
-    )
-    table.add_column("trial", justify="right", no_wrap=True)
-    table.add_column(
-        _plain(spoken(study.metric)),
-        justify="right",
-        style="bold",
-        min_width=max(map(len, spoken(study.metric).split())),
-    )
+    table = Table(title=_plain(title), title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+    table.padding = (0, 1, 0, 0)
+    table.add_column("trial", justify="right", min_width=5)
+    table.add_column(_plain(spoken(study.metric)), justify="right", style="bold", overflow="fold", min_width=8)
     if several:
-        table.add_column("± 95 %", justify="right", min_width=5)
+        table.add_column("± 95 %", justify="right", min_width=6)
     for name in names:
+        shown = [value_text(trial.values.get(name), 2) for trial in ranking]
         numeric = all(is_number(trial.values[name]) for trial in ranking if name in trial.values)
-        widest = max(map(len, [*spoken(name).split(), *(value_text(trial.values.get(name), 2) for trial in ranking)]))
         table.add_column(
             _plain(spoken(name)),
             justify="right" if numeric else "left",
             overflow="fold",
-            min_width=min(widest, 12),  # headings wrap between words, values hardly ever
+            min_width=min(max(map(len, shown), default=1), 7 if numeric else 5),  # narrow: words fold, numbers do not
         )
-    if troubled:
-        table.add_column("state", min_width=8)
     for trial in ranking:
-        cells = [str(trial.number), measure(trial.score)]
+        cells = [str(trial.number), _outcome(trial)]
         cells += [number(half_width(trial.interval), 2)] if several else []
         cells += [_plain(value_text(trial.values.get(name), 2)) for name in names]
-        cells += [_short_state(trial)] if troubled else []
         table.add_row(*cells)
     return table
 
@@ -122,10 +106,10 @@ def _cell(value: Any) -> str:
     return "" if (text := value_text(value)) == MISSING else text
 
 
-def _short_state(trial: Trial) -> str:
+def _outcome(trial: Trial) -> str:
     if trial.diverged:
         return "diverged"
-    return "" if trial.finished else "stopped"
+    return measure(trial.score) if trial.finished else f"{measure(trial.score)} stopped"
 
 
 def _plain(text: str) -> str:

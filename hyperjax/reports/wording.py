@@ -11,7 +11,7 @@ from hyperjax import schedules
 from hyperjax.statistics import Interval
 from hyperjax.studies.study import Trial
 
-MISSING = "–"
+MISSING = "\N{EN DASH}"
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -133,7 +133,7 @@ def recipe_code(recipe: Any) -> str:
 class _Qualified(ast.NodeTransformer):
     """Calls of HyperJAX's names as a user types them, `hj.` in front."""
 
-    def visit_Call(self, node: ast.Call) -> ast.Call:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name):
             name = node.func.id

@@ -115,8 +115,8 @@ class Schedule:
         if len(self.table) == 1:
             value: Array = KINDS[self.table[0]].evaluate(*operands)
         else:
-            branches = [partial(_branch, KINDS[name].evaluate, index) for index, name in enumerate(self.table)]
-            value = jax.lax.switch(kind, branches, kind, *operands)
+            # Under vmap each branch sees every row; JAX keeps the derivatives of those of other kinds apart.
+            value = jax.lax.switch(kind, [KINDS[name].evaluate for name in self.table], *operands)
         return value.astype(numbers.dtype)
 
     def resolve(self, epoch_starts: Any) -> "Schedule":
@@ -216,18 +216,6 @@ class Schedule:
 
     def __repr__(self) -> str:
         return writing.to_text(self)
-
-
-def _branch(evaluate: Any, own: int, kind: Array, local: Array, lengths: list[Array], numbers: list[Array]) -> Array:
-    # Under vmap every branch sees every row. Another kind's numbers could be singular here, and a derivative that is
-    # not finite survives multiplication by zero: so they are replaced by ones.
-    selected = kind == own
-    value: Array = evaluate(
-        jnp.where(selected, local, 0.0),
-        [jnp.where(selected, column, 1.0) for column in lengths],
-        [jnp.where(selected, column, 1.0) for column in numbers],
-    )
-    return value
 
 
 def _columns(array: Array) -> list[Array]:

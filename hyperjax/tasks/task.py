@@ -81,7 +81,8 @@ class Task:
     @cached_property
     def arrays(self) -> dict[str, PyTree]:
         """The data on the device, put there once."""
-        return {part: jax.tree.map(jnp.asarray, arrays) for part, arrays in self.data.items()}
+        with jax.ensure_compile_time_eval():  # arrays, also when first asked for inside somebody's jit
+            return {part: jax.tree.map(jnp.asarray, arrays) for part, arrays in self.data.items()}
 
     @cached_property
     def trainers(self) -> dict[Any, Any]:

@@ -127,6 +127,8 @@ class Functional:
             shape = variable.get_value().shape
             fresh = _stream_key(key, i, shape) if is_key else jnp.zeros(shape, jnp.uint32)
             streams.append((path, variable.replace(fresh)))
+        # Flax lets a variable change only at the level of tracing where it was made: remake them here.
+        weights, state = jax.tree.map(lambda leaf: leaf, (weights, state))
         graph = self._training if training else self._evaluating
         return nnx.merge(graph, weights, nnx.from_flat_state(hyper), nnx.from_flat_state(streams), state)
 

@@ -90,7 +90,7 @@ class Population:
         axes = self._axes(args)
         size = _population_size(args, axes)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
-            return self._mapped(axes)(*args)
+            return self.mapped(*args)
         width = self.width or self._default_width(size, args, axes)
         starts = range(0, size, width)
         pieces = [_take(args, axes, start, width, size) for start in starts]
@@ -130,9 +130,16 @@ class Population:
         key = (tree, tuple((np.shape(leaf), _dtype(leaf)) for leaf in leaves), self.layout)
         with self._lock:
             if key not in self._compiled:
-                mapped = jax.jit(self._mapped(self._axes(piece)), donate_argnums=self._donate)
-                self._compiled[key] = mapped.lower(*piece).compile()
+                self._compiled[key] = self._compile_piece(piece)
             return self._compiled[key]  # type: ignore[no-any-return]
+
+    def lower(self, *piece: PyTree, platforms: tuple[str, ...] | None = None) -> Any:
+        """The program for one chunk, lowered but not compiled; for other platforms too, without their hardware."""
+        mapped = jax.jit(self.mapped, donate_argnums=self._donate)
+        return mapped.trace(*piece).lower(lowering_platforms=platforms)
+
+    def _compile_piece(self, piece: tuple[PyTree, ...]) -> Any:
+        return self.lower(*piece).compile()
 
     def _axes(self, args: tuple[PyTree, ...]) -> tuple[int | None, ...]:
         axes = self.in_axes
@@ -141,22 +148,20 @@ class Population:
             raise ValueError(f"in_axes must be 0 or None for each of the {len(args)} arguments, got {axes!r}")
         return given
 
-    def _mapped(self, axes: tuple[int | None, ...]) -> Callable[..., PyTree]:
+    def mapped(self, *args: PyTree) -> PyTree:
+        """The function over one chunk, as plain JAX: `jax.vmap` or `jax.lax.map`."""
+        axes = self._axes(args)
         if self.layout == "vmap":
-            return jax.vmap(self.fn, axes)
+            return jax.vmap(self.fn, axes)(*args)
+        members = [a for a, axis in zip(args, axes, strict=True) if axis == 0]
 
-        def one_by_one(*args: PyTree) -> PyTree:
-            members = [a for a, axis in zip(args, axes, strict=True) if axis == 0]
+        def one(member: list[PyTree]) -> PyTree:
+            own = iter(member)
+            return self.fn(*(next(own) if axis == 0 else a for a, axis in zip(args, axes, strict=True)))
 
-            def one(member: list[PyTree]) -> PyTree:
-                own = iter(member)
-                return self.fn(*(next(own) if axis == 0 else a for a, axis in zip(args, axes, strict=True)))
-
-            if jax.tree.leaves(members)[0].shape[0] == 1:  # no loop around a lone member
-                return jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], members)))
-            return lax.map(one, members)
-
-        return one_by_one
+        if jax.tree.leaves(members)[0].shape[0] == 1:  # no loop around a lone member
+            return jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], members)))
+        return lax.map(one, members)
 
     def _default_width(self, size: int, args: tuple[PyTree, ...], axes: tuple[int | None, ...]) -> int:
         if self.layout == "map":

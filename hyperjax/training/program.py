@@ -50,10 +50,9 @@ class Program:
         self.task, self.structure = task, structure
         bound = structure.numbers
         self.model = Functional(task, dict(structure.model), dict(structure.choices), bound)
-        leaves = nnx.to_flat_state(self.model.weights)
-        self._treedef = jax.tree.structure(self.model.weights)
         self.packing = Packing(self.model.weights, packed=False if structure.optimizer is not None else None)
-        self.parameters = sum(int(np.prod(v.get_value().shape)) for _, v in leaves)
+        weights = [leaf.dtype for leaf in jax.tree.leaves(self.model.weights)]
+        self.recorded = jnp.result_type(jnp.float32, *weights)  # what losses and norms are reported in
         self.metric_names = tuple(task.measures) if task.objective is None else self._objective_metrics()
         self._check_labels()
 
@@ -87,7 +86,7 @@ class Program:
             if task.objective is not None:
                 out = task.objective(model, batch, jax.random.fold_in(key, 0xFFFFFFFF))
                 value, metrics = out if isinstance(out, tuple) else (out, {})
-                return jnp.mean(value), _row([jnp.mean(metrics[name]) for name in self.metric_names])
+                return jnp.mean(value), self._row([jnp.mean(metrics[name]) for name in self.metric_names])
             inputs, targets = batch
             predictions = model(inputs)  # type: ignore[operator]
             if callable(task.loss):
@@ -96,7 +95,7 @@ class Program:
                 assert task.kind is not None
                 loss = losses.select(settings.loss, self.structure.losses, task.kind)
                 values = loss(predictions, targets, settings.loss_arguments_at(step))
-            return jnp.mean(values), _row([jnp.mean(m(predictions, targets)) for m in task.measures.values()])
+            return jnp.mean(values), self._row([jnp.mean(m(predictions, targets)) for m in task.measures.values()])
 
         numbers = settings.model_numbers_at(step)
         (loss, metrics), rest = self.model.call(measure, self.unpacked(weights), rest, numbers, key, training)
@@ -112,7 +111,7 @@ class Program:
 
         def block(part: PyTree) -> Array:
             loss, (metrics, _) = self.objective(weights, rest, part, settings, step, key, training=False)
-            return jnp.concatenate([loss[None].astype(jnp.float32), metrics])
+            return jnp.concatenate([loss[None].astype(self.recorded), metrics])
 
         whole, left = divmod(size, EVALUATED_TOGETHER)
         if whole == 0 or size == EVALUATED_TOGETHER:
@@ -123,6 +122,9 @@ class Program:
         if left:
             total = total + block(jax.tree.map(lambda a: a[cut:], arrays)) * left
         return total / size
+
+    def _row(self, values: list[Array]) -> Array:
+        return jnp.stack([v.astype(self.recorded) for v in values]) if values else jnp.zeros((0,), self.recorded)
 
     def _objective_metrics(self) -> tuple[str, ...]:
         """Names of what the task's objective reports beside its values."""
@@ -168,10 +170,6 @@ class Program:
 def at_step(number: Any, step: Any) -> Any:
     """A number in force, schedules evaluated."""
     return number(step) if callable(number) else number
-
-
-def _row(values: list[Array]) -> Array:
-    return jnp.stack([jnp.asarray(v, jnp.float32) for v in values]) if values else jnp.zeros((0,), jnp.float32)
 
 
 def _dtype(array: Any) -> Any:

@@ -43,7 +43,7 @@ def segment(
         carry, (loss, gradient_norm, update_norm, metrics) = lax.cond(
             active,
             lambda c: _train(program, c, settings, streams, data["train"], counter),
-            lambda c: (c, _nothing(len(program.metric_names))),
+            lambda c: (c, _nothing(program)),
             carry,
         )
         carry, validation = _validate(program, carry, settings, streams, data, counter)
@@ -102,8 +102,8 @@ def _train(
         rest=kept(rest, carry.rest),
         optimizer=kept(optimizer, carry.optimizer),
     )
-    f32 = jnp.float32
-    return new, (loss.astype(f32), gradient_norm.astype(f32), update_norm.astype(f32), metrics)
+    reported = (x.astype(program.recorded) for x in (loss, gradient_norm, update_norm))
+    return new, (*reported, metrics)
 
 
 def _clip(gradient: PyTree, norm: Array, settings: Settings, step: Array) -> PyTree:
@@ -113,17 +113,16 @@ def _clip(gradient: PyTree, norm: Array, settings: Settings, step: Array) -> PyT
     return jax.tree.map(lambda g: g * scale.astype(g.dtype), gradient)
 
 
-def _nothing(metrics: int) -> tuple[Array, Array, Array, Array]:
-    nan = jnp.full((), jnp.nan, jnp.float32)
-    return nan, nan, nan, jnp.full((metrics,), jnp.nan, jnp.float32)
+def _nothing(program: Program) -> tuple[Array, Array, Array, Array]:
+    nan = jnp.full((), jnp.nan, program.recorded)
+    return nan, nan, nan, jnp.full((len(program.metric_names),), jnp.nan, program.recorded)
 
 
 def _validate(
     program: Program, carry: Carry, settings: Settings, streams: Streams, data: dict[str, PyTree], counter: Array
 ) -> tuple[Carry, Array]:
     """At an epoch's end, evaluate a member that has moved since its last validation."""
-    columns = 1 + len(program.metric_names)
-    nothing = jnp.full((columns,), jnp.nan, jnp.float32)
+    nothing = jnp.full((1 + len(program.metric_names),), jnp.nan, program.recorded)
     if "validation" not in data:
         return carry, nothing
     ends = (counter + 1) % program.structure.steps_per_epoch == 0

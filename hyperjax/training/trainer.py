@@ -70,20 +70,20 @@ class Trainer:
         self.steps = min(segment_steps or _cut(self.total, per_epoch, seconds), self.total)
         parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
         self.data = parts
-        self._segment = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,))
-        self._init = Population(self._start, layout, (0, 0))
+        self.advance = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,))
+        self.init = Population(self._start, layout, (0, 0))
         self._warm = Population(self._start_from, layout, (0, None, None))
-        self.layout = self._segment.layout
+        self.layout = self.advance.layout
         self.width = width or self._default_width(members, seconds * self.total)
         self.compile_seconds = 0.0
 
     def compile(self) -> None:
         """Compile both programs for the chosen width, if they are not yet."""
         begin = time.perf_counter()
-        settings, roots = self._shapes()
-        self._init.compile(settings, roots)
-        carry = jax.eval_shape(self._init._mapped((0, 0)), settings, roots)
-        self._segment.compile(carry, settings, roots, self.data, np.int32(0))
+        settings, roots = self.shapes()
+        self.init.compile(settings, roots)
+        carry = jax.eval_shape(self.init.mapped, settings, roots)
+        self.advance.compile(carry, settings, roots, self.data, np.int32(0))
         self.compile_seconds += time.perf_counter() - begin
 
     def chains(
@@ -121,17 +121,17 @@ class Trainer:
             assert harvest is not None
             return harvest
 
-        for i, harvest in self._segment.serve(pieces, chain):
+        for i, harvest in self.advance.serve(pieces, chain):
             yield chunks[i], harvest
 
     def _chain(
         self, members: int, settings: Settings, roots: np.ndarray, start: tuple[PyTree, PyTree] | None
     ) -> Iterator[Harvest]:
         if start is None:
-            carry = self._init.compile(settings, roots)(settings, roots)
+            carry = self.init.compile(settings, roots)(settings, roots)
         else:
             carry = self._warm.compile(settings, *start)(settings, *start)
-        run = self._segment.compile(carry, settings, roots, self.data, np.int32(0))
+        run = self.advance.compile(carry, settings, roots, self.data, np.int32(0))
         wanted = int(np.max(settings.steps))
         parts: list[Record] = []
         for counter in range(0, self.total, self.steps):
@@ -162,7 +162,8 @@ class Trainer:
     def _start_from(self, settings: Settings, weights: PyTree, rest: PyTree) -> Carry:
         return self.program.start(settings, weights, rest)
 
-    def _shapes(self) -> tuple[PyTree, Any]:
+    def shapes(self) -> tuple[PyTree, Any]:
+        """Shapes of a chunk's settings and key data."""
         def widened(leaf: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((self.width, *leaf.shape), jax.dtypes.canonicalize_dtype(leaf.dtype))
 

@@ -132,7 +132,7 @@ def test_other_results_have_a_page(run_of, study_of, tmp_path):
     things = [runs[0], runs, Runs([]), study.effect("optimizer"), study.effect("learning_rate"), cosine_decay(0.1, 50)]
     for place, thing in enumerate([*things, run_of(study.best.recipe, diverged_at=0)]):
         read(report(thing, tmp_path / f"{place}.html").read_text("utf-8"))
-    with pytest.raises(ValueError, match="x must be a study.*got a dict"):
+    with pytest.raises(ValueError, match=r"x must be a study.*got a dict"):
         report({}, tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()
 

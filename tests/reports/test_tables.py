@@ -40,7 +40,8 @@ def test_the_terminal_table_shows_the_best_first(study_of):
 
 
 def test_the_terminal_table_says_what_did_not_finish(study_of):
-    assert "diverged" in shown(study_table(study_of(3, all_diverge=True)))
+    narrow = shown(study_table(study_of(3, all_diverge=True)), width=80)
+    assert narrow.count("diverged") == 3
     assert "stopped" in shown(study_table(study_of(4, unfinished=4)), width=120)
     assert "[red]" in shown(study_table(study_of(2, task="[red]x")))
     assert "±" in shown(study_table(study_of(4, seeds=(0, 1))), width=120)
@@ -62,12 +63,21 @@ def test_the_csv_holds_every_trial_and_seed(study_of, tmp_path):
     assert float(rows[0]["low"]) < float(rows[0]["validation_accuracy"]) < float(rows[0]["high"])
 
 
-def test_a_file_is_written_whole_or_not_at_all(study_of, tmp_path):
+def test_a_file_is_written_whole_or_not_at_all(study_of, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="path"):
         trials_csv(study_of(2), tmp_path)
     assert list(tmp_path.iterdir()) == []
     trials_csv(study_of(2), tmp_path / "t.csv")
     trials_csv(study_of(3), tmp_path / "t.csv")
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+    assert len((tmp_path / "t.csv").read_text().splitlines()) == 4
+
+    def refuse(source, target):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(OSError, match="no space"):
+        trials_csv(study_of(9), tmp_path / "t.csv")
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 4
 
