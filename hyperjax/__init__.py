@@ -4,11 +4,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hyperjax.reports import plot, report
-    from hyperjax.schedules import epochs, fraction
-    from hyperjax.studies import integer, log_integer, log_uniform, space, study, uniform
-    from hyperjax.tasks import Task
-    from hyperjax.training import Recipe, fit, fit_population, population
+    from hyperjax.reports import plot as plot
+    from hyperjax.reports import report as report
+    from hyperjax.schedules import epochs as epochs
+    from hyperjax.schedules import fraction as fraction
+    from hyperjax.studies import integer as integer
+    from hyperjax.studies import log_integer as log_integer
+    from hyperjax.studies import log_uniform as log_uniform
+    from hyperjax.studies import space as space
+    from hyperjax.studies import study as study
+    from hyperjax.studies import uniform as uniform
+    from hyperjax.tasks import Task as Task
+    from hyperjax.training import Recipe as Recipe
+    from hyperjax.training import fit as fit
+    from hyperjax.training import fit_population as fit_population
+    from hyperjax.training import population as population
 
 # Names that everybody types, and where they live. They are looked up on first use: importing hyperjax itself costs
 # next to nothing, starts no backend, and brings in no plotting library.

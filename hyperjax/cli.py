@@ -30,12 +30,14 @@ def main(arguments: list[str] | None = None) -> None:
         _complain("interrupted", 130)
     except ValueError as error:
         _complain(str(error), 2)
+    except OSError as error:  # the disk is full, or the folder went away
+        _complain(f"{error.filename or 'a file'} could not be written or read: {error.strerror or error}", 1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # what Typer raises for arguments it cannot read
             raise
-        message = error.format_message()
+        message, where = error.format_message(), getattr(getattr(error, "ctx", None), "command_path", "hyperjax")
         if message:
-            _complain(message, getattr(error, "exit_code", 2))
+            _complain(f"{message.rstrip('.')}; see: {where} --help", getattr(error, "exit_code", 2))
         sys.exit(getattr(error, "exit_code", 2))
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -90,12 +92,20 @@ def study(
     task: Annotated[str, typer.Argument(help="Name of a task; see: hyperjax tasks.")],
     trials: Annotated[str, typer.Option(help="How many recipes to draw from the space.", metavar="N")] = "64",
     seeds: Annotated[str, typer.Option(help="How many seeds to train each recipe with.", metavar="N")] = "1",
-    epochs: Annotated[str, typer.Option(help="Passes over the training set, where the space does not say.", metavar="N")] = "20",
+    epochs: Annotated[
+        str, typer.Option(help="Passes over the training set, where the space does not say.", metavar="N")
+    ] = "20",
     space: Annotated[
-        Path | None, typer.Option(help="TOML file of what to vary. Default: optimizer, learning rate, schedule, warm-up, "
-        "weight decay, dropout, activation and two batch sizes.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="TOML file of what to vary. Default: optimizer, learning rate, schedule, warm-up, "
+            "weight decay, dropout, activation and two batch sizes.",
+            metavar="FILE",
+        ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for report.html, trials.csv and best.json.", metavar="DIR")] = Path("out"),
+    output: Annotated[
+        Path, typer.Option(help="Folder for report.html, trials.csv and best.json.", metavar="DIR")
+    ] = Path("out"),
     seed: Annotated[str, typer.Option(help="Seed of the sampling.", metavar="N")] = "0",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a study that DIR holds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
@@ -109,17 +119,17 @@ def study(
     from hyperjax.studies import default_space, read_space
     from hyperjax.tasks import find
 
-    count, blocks = positive_integer("trials", _number("trials", trials)), positive_integer("seeds", _number("seeds", seeds))
-    passes = _number("epochs", epochs)
+    count, blocks = positive_integer("trials", _number(trials)), positive_integer("seeds", _number(seeds))
+    passes, start = _number(epochs), _number(seed)
+    if isinstance(passes, str):
+        raise ValueError(f"epochs must be a number above 0, got {passes!r}")
     within("epochs", passes, 0.0, open_low=True)
-    start = _number("seed", seed)
     if not isinstance(start, int) or start < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+        raise ValueError(f"seed must be a whole number of at least 0, got {start!r}")
     learnt = find(task)
     varied = read_space(space, epochs=passes) if space is not None else default_space(passes)
     folder = prepare_folder(output, overwrite)
-    if cache:
-        _keep_compiled_programs()
+    _keep_compiled_programs(cache)
     console = Console(stderr=as_json)
     code = _run(console, learnt, varied, count, blocks, start, folder, as_json)
     if code:
@@ -155,23 +165,27 @@ def _run(
     return 130 if interrupted else 0
 
 
-def _number(name: str, text: str) -> int | float:
+def _number(text: str) -> int | float | str:
+    """The number that a text is, or else the text, for the message of whoever wants a number."""
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    raise ValueError(f"{name} must be a number, got {text!r}")
+    return text
 
 
-def _keep_compiled_programs() -> None:
-    """Turn on JAX's persistent compilation cache, unless the user has chosen one."""
+def _keep_compiled_programs(wanted: bool) -> None:
+    """Turn JAX's persistent compilation cache on, in the folder that the user has chosen for it or ours, or off."""
     import os
 
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    settings: dict[str, Any] = {"jax_enable_compilation_cache": wanted}
+    if wanted and jax.config.jax_compilation_cache_dir is None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "hyperjax" / "programs"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        settings["jax_compilation_cache_dir"] = str(Path(home) / "hyperjax" / "programs")
+        settings["jax_persistent_cache_min_compile_time_secs"] = 0.1
+        settings["jax_persistent_cache_min_entry_size_bytes"] = -1
+    for name, value in settings.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]

@@ -77,7 +77,10 @@ def _accuracy(logits: Any, labels: Any) -> Array:
         classes.shape == logits.shape[:-1],
         f"targets must be integers of shape {logits.shape[:-1]} or one-hot of shape {logits.shape}, got {labels.shape}",
     )
-    return _per_example(jnp.argmax(logits, -1) == classes)
+    # argmax by two plain reductions, which cost a loop on CPU a third of its reduction of pairs.
+    places = jnp.arange(logits.shape[-1])
+    best = jnp.min(jnp.where(logits == jnp.max(logits, -1, keepdims=True), places, logits.shape[-1]), -1)
+    return _per_example(best == classes)
 
 
 def _mean_squared_error(predictions: Any, targets: Any) -> Array:

@@ -112,7 +112,7 @@ def test_names_say_what_a_file_is_about():
         ("hyperjax.optimizers.rule", "from hyperjax.optimizers.table import ROWS"),
         ("hyperjax.optimizers.rule", "from .table import ROWS"),
         ("hyperjax.optimizers.rule", "from ..checks import require\nimport hyperjax.random"),
-        ("hyperjax.training.fit", "from hyperjax import tasks, losses\nfrom hyperjax.models.mlp import MLP"),
+        ("hyperjax.training.engine", "from hyperjax import tasks, losses\nfrom hyperjax.models.mlp import MLP"),
         ("hyperjax.reports.page", "import plotly.graph_objects as go"),
         ("hyperjax.cli", "import hyperjax.studies\nfrom hyperjax import __version__"),
         ("hyperjax.__main__", "from hyperjax.cli import main"),
@@ -128,7 +128,7 @@ def test_lets_rightful_imports_through(module, source):
     ("module", "source", "reason"),
     [
         ("hyperjax.checks", "from hyperjax.random import key", "built on it"),
-        ("hyperjax.losses.entropy", "from hyperjax.training.fit import fit", "built on it"),
+        ("hyperjax.losses.entropy", "from hyperjax.training.engine import fit", "built on it"),
         ("hyperjax.losses.entropy", "import hyperjax.tasks", "built on it"),
         ("hyperjax.losses.entropy", "import jax, hyperjax.tasks.digits as d", "built on it"),
         ("hyperjax.losses.entropy", "from hyperjax import numpy, tasks", "built on it"),

@@ -77,11 +77,8 @@ def by_rule(
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
         step, b1_product, b2_product = coefficients(rule, rate, state.count, state.b1_product, state.b2_product)
 
-        # Without the barrier a gradient that is a reduction (a bias's) is compiled into whatever update follows it, and
-        # its last bits then depend on the rule. It also keeps the reduction from being done once per slot.
-        fenced = jax.lax.optimization_barrier(updates)  # type: ignore[no-untyped-call]
         tree: Any
-        leaves, tree = jax.tree.flatten(fenced, is_leaf=_is_none)
+        leaves, tree = jax.tree.flatten(updates, is_leaf=_is_none)
         columns = [_column(tree, slots) for slots in (params if decays else None, *state[1:4])]
         masks = (
             tree.flatten_up_to(_decayed(mask, params, tree)) if decays and mask is not None else [True] * len(leaves)
@@ -133,7 +130,7 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
         product = _times(coefficient, x)
         return product if product is None or product is x else product + c.zero
 
-    g = _sum(times(c.l2, p), g)
+    g = _sum(times(c.l2, p), g + c.zero)  # the caller's gradient may end in a product too
     first = _sum(times(c.b1, m_), times(c.g1, g))
     second = mean = None
     denominator: Any = 1.0

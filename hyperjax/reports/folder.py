@@ -24,19 +24,26 @@ def prepare_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Pat
     Raises: ValueError when it cannot be made or written, or holds a study.
     """
     folder = Path(path)
-    held = [name for name in FILES if (folder / name).exists()]
-    if held and not overwrite:
-        raise ValueError(
-            f"output must be a folder without a study, got {str(folder)!r}, which holds {', '.join(held)}; see --overwrite"
-        )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        held = [name for name in FILES if (folder / name).exists()]
+        if not held or overwrite:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
     except OSError as error:
         raise ValueError(
             f"output must be a folder that can be written, got {str(folder)!r}: {error.strerror}"
         ) from None
+    if held and not overwrite:
+        raise ValueError(
+            f"output must be a folder without a study, got {str(folder)!r}, which holds {', '.join(held)}; "
+            "see --overwrite"
+        )
+    for name in held:
+        if (folder / name).is_dir():
+            raise ValueError(
+                f"output must be a folder where {name} can be written, got {str(folder)!r}, where it is a folder"
+            )
     return folder
 
 
@@ -54,14 +61,19 @@ def summary(study: Study) -> dict[str, Any]:
         else {
             "trial": best.number,
             "recipe": json.loads(best.recipe.to_json()),
-            study.metric: None if math.isnan(best.score) else best.score,
-            "scores": [None if math.isnan(run.score) else run.score for run in best.runs],
-            "test": dict(study.test),
+            study.metric: _finite(best.score),
+            "scores": [_finite(run.score) for run in best.runs],
+            "test": {name: _finite(value) for name, value in study.test.items()},
         },
         "diverged": sum(trial.diverged > 0 for trial in study.trials),
         "space": dict(study.space),
+        "fixed": dict(study.fixed),
         "conditions": dict(study.conditions),
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no NaN
 
 
 def write_study(study: Study, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
@@ -24,6 +25,7 @@ from hyperjax.reports.wording import (
     trial_state,
     value_text,
 )
+from hyperjax.schedules import Length
 from hyperjax.studies.study import Study, Trial
 
 
@@ -33,39 +35,92 @@ def searched_names(study: Study) -> list[str]:
     return list(names | dict.fromkeys(name for trial in study.trials for name in trial.values))
 
 
-def study_table(study: Study, rows: int = 10) -> Table:
+def study_table(study: Study, rows: int = 10) -> "StudyTable":
     """The best trials for the terminal, best first: number, metric (with ± of 95 % for several seeds), searched values.
 
     Args:
         study: any study, an interrupted one included.
         rows: how many trials at most, at least 1.
-    Returns: a table for `rich.print`.
+    Returns: a table for `rich.print`, which takes the shape that its console has room for.
     Raises: ValueError when `rows` is not a whole number of at least 1.
     """
-    ranking = study.ranking[: positive_integer("rows", rows)]
-    names, several = searched_names(study), len(study.seeds) > 1
-    title = f"{study.task}: best {len(ranking)} of {len(study.trials)} by {study.metric} ({study.direction})"
-    table = Table(title=_plain(title), title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
-    table.padding = (0, 1, 0, 0)
-    table.add_column("trial", justify="right", min_width=5)
-    table.add_column(_plain(spoken(study.metric)), justify="right", style="bold", overflow="fold", min_width=8)
-    if several:
-        table.add_column("± 95 %", justify="right", min_width=6)
-    for name in names:
-        shown = [value_text(trial.values.get(name), 2) for trial in ranking]
-        numeric = all(is_number(trial.values[name]) for trial in ranking if name in trial.values)
-        table.add_column(
-            _plain(spoken(name)),
-            justify="right" if numeric else "left",
-            overflow="fold",
-            min_width=min(max(map(len, shown), default=1), 7 if numeric else 5),  # narrow: words fold, numbers do not
-        )
-    for trial in ranking:
-        cells = [str(trial.number), _outcome(trial)]
-        cells += [number(half_width(trial.interval), 2)] if several else []
-        cells += [_plain(value_text(trial.values.get(name), 2)) for name in names]
-        table.add_row(*cells)
-    return table
+    return StudyTable(study, positive_integer("rows", rows))
+
+
+class StudyTable:
+    """A study's best trials, drawn by rich: a column a hyperparameter where all fit, else all in one column of text."""
+
+    def __init__(self, study: Study, rows: int):
+        self.study, self.rows = study, rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = self._with_columns()
+        needed = console.measure(table, options=options.update(max_width=10_000)).maximum
+        yield table if needed <= options.max_width else self._with_text(console, options.max_width)
+
+    @property
+    def _ranking(self) -> tuple[Trial, ...]:
+        return self.study.ranking[: self.rows]
+
+    def _outcomes(self) -> Table:
+        """Number and metric alone; what was searched comes to their right."""
+        study, shown = self.study, self._ranking
+        title = f"{study.task}: best {len(shown)} of {len(study.trials)} by {study.metric} ({study.direction})"
+        table = Table(title=_plain(title), title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+        table.padding = (0, 1, 0, 0)
+        table.add_column("trial", justify="right", no_wrap=True)
+        table.add_column(_heading(study.metric), justify="right", style="bold", no_wrap=True)
+        if len(study.seeds) > 1:
+            table.add_column("± 95 %", justify="right", no_wrap=True)
+        return table
+
+    def _outcome(self, trial: Trial) -> list[str]:
+        spread = [number(half_width(trial.interval), 2)] if len(self.study.seeds) > 1 else []
+        return [str(trial.number), _outcome(trial), *spread]
+
+    def _with_columns(self) -> Table:
+        table, names = self._outcomes(), searched_names(self.study)
+        for name in names:
+            numeric = all(is_number(trial.values[name]) for trial in self._ranking if name in trial.values)
+            table.add_column(_heading(name), justify="right" if numeric else "left", no_wrap=True)
+        for trial in self._ranking:
+            table.add_row(*self._outcome(trial), *(_plain(_short(trial.values.get(name))) for name in names))
+        return table
+
+    def _with_text(self, console: Console, width: int) -> Table:
+        table = self._outcomes()
+        for trial in self._ranking:
+            table.add_row(*self._outcome(trial))
+        room = max(width - console.measure(table).maximum - 2, 16)  # a space to the left and one to the right
+        table = self._outcomes()
+        table.add_column("searched", overflow="fold")
+        for trial in self._ranking:
+            parts = [f"{spoken(name)} {_short(value)}" for name, value in trial.values.items()]
+            table.add_row(*self._outcome(trial), _plain(_filled(parts, room)))
+        return table
+
+
+def _heading(name: str) -> str:
+    return _plain("\n".join(spoken(name).split()))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Length):
+        if value.unit == "fraction":
+            return f"{number(100 * value.value)} %"
+        return f"{number(value.value)} {value.unit if value.value != 1 else value.unit.removesuffix('s')}"
+    return value_text(value, 2)
+
+
+def _filled(parts: list[str], width: int) -> str:
+    """Parts in lines of at most `width` letters, cut between parts alone."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) + 3 <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(part)
+    return "\n".join(lines)
 
 
 def trials_csv(study: Study, path: str | os.PathLike[str]) -> Path:

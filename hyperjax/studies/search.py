@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +16,7 @@ from hyperjax.studies.space import Range, Space
 from hyperjax.studies.study import Study, Trial
 from hyperjax.tasks import Task
 from hyperjax.training.evaluate import evaluate
-from hyperjax.training.fit import Engine
+from hyperjax.training.engine import Engine
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
@@ -60,7 +60,9 @@ def study(
     >>> from hyperjax.studies import log_uniform, space
     >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
     >>> task = Task(
-    ...     lambda rngs: nnx.Linear(1, 1, rngs=rngs), {"train": (x, 3 * x), "validation": (x, 3 * x)}, loss="squared_error"
+    ...     lambda rngs: nnx.Linear(1, 1, rngs=rngs),
+    ...     {"train": (x, 3 * x), "validation": (x, 3 * x)},
+    ...     loss="squared_error",
     ... )
     >>> found = study(task, space(learning_rate=log_uniform(1e-3, 1.0), epochs=3), trials=8, seeds=2)
     >>> len(found.trials), found.metric, len(found.best.runs)
@@ -70,11 +72,16 @@ def study(
         raise ValueError(f"task must have data['validation'], by which a study ranks, got {task!r}")
     if trials is not None:
         positive_integer("trials", trials)
-    chosen = tuple(range(positive_integer("seeds", seeds))) if isinstance(seeds, int) else tuple(seeds)
+    if not isinstance(space, Space):
+        raise ValueError(f"space must come from hyperjax.space(...), got {space!r}")
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    chosen = _chosen(seeds)
+    space.refuse_unread(recipe or Recipe())
     begin = time.perf_counter()
-    values = draw(space, trials, seed)
+    values = draw(space, trials, int(seed), recipe)
     recipes = [space.recipe(v, recipe) for v in values]
-    also = [space.recipe(v, recipe) for v in space.corners()]
+    also = [space.recipe(v, recipe) for v in space.corners(values)]
     engine = Engine(task, recipes, chosen, also=also, layout=layout, width=width)
     runs: dict[int, Run] = {}
 
@@ -99,14 +106,21 @@ def study(
         )
         return Study(
             task=task.name,
-            space=space.described(),
+            space={name: text for name, text in space.described().items() if name in searched},
             trials=made,
             metric=task.ranking,
             direction=task.direction,
             seeds=chosen,
             logs=frozenset(n for n, entry in searched.items() if isinstance(entry, Range) and entry.log),
+            continuous=frozenset(n for n, entry in searched.items() if isinstance(entry, Range) and not entry.integer),
+            fixed={name: text for name, text in space.described().items() if name not in searched},
             test=_on_test(task, made, task.direction),
-            conditions={**_machine(), **conditions, "seconds": time.perf_counter() - begin, "asked_trials": len(recipes)},
+            conditions={
+                **_machine(),
+                **conditions,
+                "seconds": time.perf_counter() - begin,
+                "asked_trials": len(recipes),
+            },
         )
 
     try:
@@ -117,6 +131,15 @@ def study(
     except KeyboardInterrupt:
         raise StudyInterrupted(result({"interrupted": True, "programs": len(engine.groups)})) from None
     return result(conditions)
+
+
+def _chosen(seeds: Any) -> tuple[int, ...]:
+    if isinstance(seeds, int | float | np.number | str) or not isinstance(seeds, Iterable):
+        return tuple(range(positive_integer("seeds", seeds)))
+    listed = tuple(seeds)
+    if len(set(listed)) < len(listed):  # the interval would count one run twice
+        raise ValueError(f"seeds must differ from one another, got {list(listed)}")
+    return listed
 
 
 def _on_test(task: Task, trials: tuple[Trial, ...], direction: str) -> dict[str, float]:

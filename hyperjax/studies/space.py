@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,7 +13,15 @@ from hyperjax.checks import nearest, within
 from hyperjax.schedules import Length
 from hyperjax.training.recipe import Recipe
 
-_MAPPINGS = ("schedule_arguments", "optimizer_arguments", "loss_arguments", "hyperparameters", "model")
+MAPPINGS = ("schedule_arguments", "optimizer_arguments", "loss_arguments", "hyperparameters", "model")
+_GOVERNORS = {  # what decides whether a field can matter, or how wide it makes a program
+    "momentum": "optimizer",
+    "optimizer_arguments": "optimizer",
+    "schedule_arguments": "schedule",
+    "warmup": "schedule",
+    "label_smoothing": "loss",
+    "loss_arguments": "loss",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,8 @@ class Range:
         if self.log:
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
             return float(min(max(value, self.low), self.high))
-        return float(rng.uniform(self.low, self.high))
+        share = rng.uniform()
+        return float(min(max(self.low * (1 - share) + self.high * share, self.low), self.high))
 
     def __str__(self) -> str:
         kind = "whole numbers" if self.integer else "numbers"
@@ -78,8 +87,10 @@ def log_integer(low: int, high: int) -> Range:
 
 
 def _range(name: str, low: Any, high: Any, log: bool = False, whole: bool = False) -> Range:
-    within(f"low of {name}", low)
-    within(f"high of {name}", high)
+    for end, value in (("low", low), ("high", high)):
+        if not isinstance(value, int | float | np.integer | np.floating):
+            raise ValueError(f"{end} of {name} must be a number, got {value!r}")
+        within(f"{end} of {name}", value)
     if whole and not (float(low).is_integer() and float(high).is_integer()):
         raise ValueError(f"low and high of {name} must be whole numbers, got {low!r} and {high!r}")
     if low > high:
@@ -113,21 +124,31 @@ class Space:
         known = [f.name for f in fields(Recipe)]
         self.entries: dict[str, Any] = {}
         for name, entry in entries.items():
-            head, dot, tail = name.partition(".")
-            if head not in known or (dot and (head not in _MAPPINGS or not tail)):
-                raise ValueError(f"space must name fields of a recipe, {', '.join(known)}, got {name!r}{nearest(head, known)}")
+            head, dot, tail = str(name).partition(".")
+            if head not in known or (dot and (head not in MAPPINGS or not tail)):
+                raise ValueError(
+                    f"space must name fields of a recipe, {', '.join(known)}, got {name!r}{nearest(head, known)}"
+                )
+            if dot and head in entries:
+                raise ValueError(f"space must give {head} whole or by its parts, got both {head!r} and {name!r}")
             if isinstance(entry, list | tuple):
                 if not entry:
                     raise ValueError(f"{name} must have at least one choice, got an empty list")
                 entry = list(entry)
+            for value in entry if isinstance(entry, list) else [entry]:
+                if head not in MAPPINGS and isinstance(value, list | tuple | Mapping | np.ndarray):
+                    raise ValueError(f"{name} must be one number or name at a time, got {value!r}")
             self.entries[name] = entry
         for values in self.corners():
             self.recipe(values)  # what no recipe allows is refused here, not in the middle of a study
+        self.refuse_unread()
 
     @property
     def searched(self) -> dict[str, Any]:
         """The entries that vary: ranges, and lists of more than one choice."""
-        return {name: e for name, e in self.entries.items() if isinstance(e, Range) or (isinstance(e, list) and len(e) > 1)}
+        return {
+            name: e for name, e in self.entries.items() if isinstance(e, Range) or (isinstance(e, list) and len(e) > 1)
+        }
 
     @property
     def is_grid(self) -> bool:
@@ -149,44 +170,67 @@ class Space:
                 values[name] = entry[int(rng.integers(len(entry)))] if isinstance(entry, list) else entry
         return values
 
-    def corners(self) -> list[dict[str, Any]]:
-        """Points that show all that may occur: each end of a range and each choice in turn, for each structure."""
-        options = {
-            name: [entry.low, entry.high] if isinstance(entry, Range) else entry if isinstance(entry, list) else [entry]
-            for name, entry in self.entries.items()
-        }
-        structural = [name for name in options if name == "batch_size" or name.startswith("model.")]
-        enumerated = [options[name] if not isinstance(self.entries[name], Range) else options[name][:1] for name in structural]
-        base = {name: values[0] for name, values in options.items()}
-        points = []
-        for combination in itertools.product(*enumerated):
-            at = base | dict(zip(structural, combination, strict=True))
+    def corners(self, samples: Iterable[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
+        """Points that show all that may occur beside each structure: each end of a range and each choice in turn.
+
+        Args:
+            samples: whose structures (batch size, the model's arguments, ...) to go through; None: each one once.
+        """
+        options = {name: _ends(entry) for name, entry in self.entries.items()}
+        first = {name: values[0] for name, values in options.items()}
+        if samples is None:
+            samples = [first, *(first | {name: v} for name, values in options.items() for v in values[1:])]
+        points: list[dict[str, Any]] = []
+        for sample in {repr([_apart(name, sample[name]) for name in options]): sample for sample in samples}.values():
+            alike = {
+                name: [v for v in values if _apart(name, v) == _apart(name, sample[name])] or [sample[name]]
+                for name, values in options.items()
+            }
+            at = {name: values[0] for name, values in alike.items()}
             points.append(at)
-            points += [at | {n: v} for n, values in options.items() if n not in structural for v in values[1:]]
+            for name, values in alike.items():
+                governor = _GOVERNORS.get(name.partition(".")[0], name)
+                settings = alike.get(governor, []) if governor != name else []
+                points += [at | {name: v, governor: s} for v in values for s in settings]
+                points += [] if settings else [at | {name: v} for v in values[1:]]
         return points
 
     def recipe(self, values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
-        """The recipe of a sample: `base` (default `Recipe()`) with the values in place, the meaningless ones left out."""
+        """The recipe of a sample: `base` (default `Recipe()`) with the values that can matter in place."""
         return (base or Recipe()).replace(**_nested(self.meaningful(values, base), base or Recipe()))
 
     def meaningful(self, values: Mapping[str, Any], base: Recipe | None = None) -> dict[str, Any]:
         """The values that can matter beside one another: no momentum for Adagrad, no argument of another schedule."""
         base = base or Recipe()
-        optimizer = values.get("optimizer", base.optimizer)
-        taken: dict[str, Any] = {}
-        if isinstance(optimizer, str) and optimizer in optimizers.names():
-            numbers = {**optimizers.numbers(optimizer), **optimizers.choices(optimizer)}
-            taken["momentum"] = "momentum" in numbers
-            taken |= {n: n.partition(".")[2] in numbers for n in values if n.startswith("optimizer_arguments.")}
-        schedule = values.get("schedule", base.schedule)
-        if schedule in schedules.SHAPES:
-            known = schedules.SHAPES[schedule].arguments
-            taken |= {n: n.partition(".")[2] in known for n in values if n.startswith("schedule_arguments.")}
-        loss = values.get("loss", base.loss)
-        if isinstance(loss, str):
-            read = {row.number.name for table in losses.LOSSES.values() if (row := table.get(loss)) and row.number}
-            taken["label_smoothing"] = "label_smoothing" in read
-        return {name: value for name, value in values.items() if taken.get(name, True)}
+
+        def matters(name: str) -> bool:
+            governor = _GOVERNORS.get(name.partition(".")[0])
+            readable = None if governor is None else _read(governor, values.get(governor, getattr(base, governor)))
+            return readable is None or _governed(name) is None or _governed(name) in readable
+
+        return {name: value for name, value in values.items() if matters(name)}
+
+    def refuse_unread(self, base: Recipe | None = None) -> None:
+        """Raise for a name that can matter beside none of the choices, of the space or else of `base`.
+
+        Raises: ValueError such as for momentum in a space whose only optimizer is Adam.
+        """
+        for name, part in ((name, _governed(name)) for name in self.entries):
+            if part is None:
+                continue
+            governor = _GOVERNORS[name.partition(".")[0]]
+            if governor in self.entries:
+                choices = _ends(self.entries[governor])
+            else:
+                choices = list(_CHOICES[governor]()) if base is None else [getattr(base, governor)]
+            read = [_read(governor, choice) for choice in choices]
+            if all(numbers is not None and part not in numbers for numbers in read):
+                known = dict.fromkeys(n for numbers in read for n in numbers or ())
+                listed = f"can read {', '.join(known)}" if known else "reads nothing"
+                raise ValueError(
+                    f"{name} must be left out, since {governor} {_text(choices)} {listed}, "
+                    f"got {self.entries[name]}{nearest(part, known)}"
+                )
 
     def __repr__(self) -> str:
         shown = (f"{name}={entry}" for name, entry in self.entries.items())
@@ -198,7 +242,52 @@ class Space:
 
 
 def _text(entry: Any) -> str:
-    return ", ".join(map(str, entry)) if isinstance(entry, list) else str(entry)
+    if isinstance(entry, list):
+        return ", ".join(map(_text, entry))
+    return str(getattr(entry, "__name__", entry)) if callable(entry) else str(entry)
+
+
+def _ends(entry: Any) -> list[Any]:
+    """All choices, or both ends of a range."""
+    return [entry.low, entry.high] if isinstance(entry, Range) else entry if isinstance(entry, list) else [entry]
+
+
+def _apart(name: str, value: Any) -> Any:
+    """What of a value is structure, so that recipes which differ in it cannot share a program."""
+    head = name.partition(".")[0]
+    if head in ("batch_size", "model"):
+        return value
+    if head == "optimizer":
+        return value if callable(value) else None
+    if name in ("hyperparameters", "optimizer_arguments"):
+        return sorted(value) if isinstance(value, Mapping) else None
+    return value is None if head in ("activation", "dropout") else None
+
+
+def _governed(name: str) -> str | None:
+    """The number that a name stands for, where another field decides whether it is read."""
+    head, _, tail = name.partition(".")
+    if head in ("momentum", "label_smoothing"):
+        return head
+    return tail or None if head in _GOVERNORS else None
+
+
+def _read(governor: str, choice: Any) -> list[str] | None:
+    """The numbers that an optimizer, a schedule or a loss reads; None where that is not known here."""
+    if not isinstance(choice, str) or choice not in _CHOICES[governor]():
+        return None
+    if governor == "optimizer":
+        return [*optimizers.numbers(choice), *optimizers.choices(choice)]
+    if governor == "schedule":
+        return list(schedules.SHAPES[choice].arguments)
+    return [row.number.name for table in losses.LOSSES.values() if (row := table.get(choice)) and row.number]
+
+
+_CHOICES: dict[str, Callable[[], Iterable[str]]] = {
+    "optimizer": optimizers.names,
+    "schedule": lambda: schedules.SHAPES,
+    "loss": lambda: dict.fromkeys(name for table in losses.LOSSES.values() for name in table),
+}
 
 
 def _nested(values: Mapping[str, Any], base: Recipe) -> dict[str, Any]:
@@ -229,4 +318,3 @@ def default_space(epochs: float = 20) -> Space:
         batch_size=[32, 128],
         epochs=epochs,
     )
-

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperjax.schedules import epochs, fraction
-from hyperjax.studies.space import Space, integer, log_integer, log_uniform, space, uniform
+from hyperjax.studies.space import MAPPINGS, Space, integer, log_integer, log_uniform, space, uniform
 
 
 def read_space(path: str | Path, **fixed: Any) -> Space:
@@ -29,26 +29,31 @@ def read_space(path: str | Path, **fixed: Any) -> Space:
         data = tomllib.loads(text)
     except FileNotFoundError:
         raise ValueError(f"space must be a TOML file, got {str(path)!r}, which does not exist") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ValueError(f"space must be a TOML file, got {str(path)!r}: {error.strerror}") from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # not UTF-8, not TOML, a number of thousands of digits, endless nesting
         raise ValueError(f"space must be a TOML file, got {str(path)!r}: {error}") from None
-    entries = _flat(data)
-    if not entries:
+    if not data:
         raise ValueError(f"space must name at least one hyperparameter, got an empty file {str(path)!r}")
     try:
+        entries = _flat(data)
         return space({**fixed, **{name: _entry(name, value) for name, value in entries.items()}})
     except ValueError as error:
         raise ValueError(f"space {str(path)!r}: {error}") from None
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Tables named like `[model]` hold dotted names."""
+def _flat(data: dict[str, Any]) -> dict[str, Any]:
+    """Tables such as `[model]`, whose entries are dotted names, written out."""
     flat: dict[str, Any] = {}
     for name, value in data.items():
-        entry_like = isinstance(value, dict) and (set(value) & {"low", "high", "fraction", "epochs"} or not value)
-        if isinstance(value, dict) and not entry_like:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
+        inside = isinstance(value, dict) and name in MAPPINGS
+        for key, entry in {f"{name}.{k}": v for k, v in value.items()}.items() if inside else [(name, value)]:
+            if key in flat:
+                raise ValueError(f"{key} must be given once, got it twice")
+            flat[key] = entry
     return flat
 
 
@@ -77,4 +82,9 @@ def _length(name: str, value: dict[str, Any]) -> Any:
     if len(value) != 1 or next(iter(value)) not in units:
         raise ValueError(f"{name} must be a table such as {{fraction = 0.1}} or {{low = 0, high = 1}}, got {value}")
     unit, amount = next(iter(value.items()))
-    return units[unit](amount)
+    if not isinstance(amount, int | float):
+        raise ValueError(f"{unit} of {name} must be a number, got {amount!r}")
+    try:
+        return units[unit](amount)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

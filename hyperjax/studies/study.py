@@ -1,13 +1,13 @@
 """The result of a study: trials, their ranking, and what each hyperparameter did."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hyperjax.checks import one_of
+from hyperjax.checks import one_of, positive_integer
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
@@ -52,7 +52,7 @@ class Trial:
 
 
 class EffectPoint(NamedTuple):
-    """One bin or choice of a hyperparameter: where it lies, how many trials, and the metric's mean with its interval."""
+    """One bin or choice of a hyperparameter: where it lies, how many trials, the metric's mean and interval."""
 
     label: str
     low: float
@@ -94,6 +94,8 @@ class Study:
         metric, direction: the ranking metric and whether "max" or "min" is better.
         seeds: the seeds that every recipe was trained with.
         logs: names searched on a logarithmic scale.
+        continuous: names searched over a range of real numbers.
+        fixed: name -> the one value that the space gave it, as text.
         test: metrics of the best trial on the test set, empty when the task has none.
         conditions: how it was run: versions, device, cores, layout, seconds in all, compiling and training, programs.
     """
@@ -105,6 +107,8 @@ class Study:
     direction: str
     seeds: tuple[int, ...]
     logs: frozenset[str] = frozenset()
+    continuous: frozenset[str] = frozenset()
+    fixed: Mapping[str, str] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)
 
@@ -112,11 +116,21 @@ class Study:
     def ranking(self) -> tuple[Trial, ...]:
         """Trials from best to worst by validation; diverged ones last, in the order of sampling."""
         sign = -1.0 if self.direction == "max" else 1.0
-        return tuple(sorted(self.trials, key=lambda t: (math.isnan(t.score), sign * t.score if t.score == t.score else 0.0)))
+
+        def order(trial: Trial) -> tuple[bool, float]:
+            score = trial.score
+            return (True, 0.0) if math.isnan(score) else (False, sign * score)
+
+        return tuple(sorted(self.trials, key=order))
 
     @property
     def best(self) -> Trial:
-        """The trial with the best mean validation metric."""
+        """The trial with the best mean validation metric.
+
+        Raises: ValueError for a study without a finished trial.
+        """
+        if not self.trials:
+            raise ValueError("study must have at least one finished trial to have a best one, got none")
         return self.ranking[0]
 
     @property
@@ -140,21 +154,26 @@ class Study:
             name: a searched hyperparameter.
             bins: how many bins of equal counts a number is cut into, at most.
         Returns: for each bin or choice the mean with a 95 % Student interval over trials.
-        Raises: ValueError for a name that was not searched.
+        Raises: ValueError for a name that was not searched, or bins below 1.
         """
         one_of("name", name, self.space)
+        positive_integer("bins", bins)
         counted = [t for t in self.trials if math.isfinite(t.score) and name in t.values]
         values, scores = [t.values[name] for t in counted], np.array([t.score for t in counted])
         numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        if numeric and len(set(values)) > bins:
+        points: tuple[EffectPoint, ...] = ()
+        binned = numeric and bool(values) and (name in self.continuous or len(set(values)) > bins)
+        if binned:
             order = np.argsort(np.asarray(values, np.float64), kind="stable")
-            points = tuple(_point(np.asarray(values)[part], scores[part]) for part in np.array_split(order, bins))
+            parts = np.array_split(order, min(bins, len(values)))
+            points = tuple(_point(np.asarray(values)[part], scores[part]) for part in parts)
         else:
-            distinct: Sequence[Any] = sorted(set(values)) if numeric else list(dict.fromkeys(values))
-            points = tuple(
-                _choice(value, scores[[v == value for v in values]], i) for i, value in enumerate(distinct)
-            )
-        kind = "number" if numeric and len(set(values)) > bins else "choice"
+            distinct: list[Any] = []
+            for value in sorted(values) if numeric else values:
+                if value not in distinct:  # a list among the choices cannot be hashed
+                    distinct.append(value)
+            points = tuple(_choice(value, scores[[v == value for v in values]], i) for i, value in enumerate(distinct))
+        kind = "number" if binned else "choice"
         return Effect(name, self.metric, self.direction, kind, name in self.logs, points, tuple(values), tuple(scores))
 
 
@@ -164,4 +183,5 @@ def _point(values: np.ndarray, scores: np.ndarray) -> EffectPoint:
 
 
 def _choice(value: Any, scores: np.ndarray, place: int) -> EffectPoint:
-    return EffectPoint(str(value), float(place), float(place), len(scores), mean_interval(scores))
+    label = str(getattr(value, "__name__", value)) if callable(value) else str(value)
+    return EffectPoint(label, float(place), float(place), len(scores), mean_interval(scores))

@@ -66,14 +66,14 @@ class Task:
         for part, arrays in self.data.items():
             one_of("data's key", part, SETS)
             _check_arrays(part, arrays, pair=self.loss is not None)
-        if isinstance(self.loss, str):
+        if isinstance(self.loss, str) and self.kind is not None:
             one_of("loss", self.loss, losses.LOSSES[self.kind])
         if self.objective is not None and self.metrics:
             raise ValueError("metrics must be returned by the objective when there is one, got both")
 
     @cached_property
     def kind(self) -> losses.Target | None:
-        """Kind of target, which decides the losses that fit: "classes" (whole numbers) or "real"; None without targets."""
+        """Kind of target, which decides the losses that fit: "classes" (whole numbers) or "real"; None: no targets."""
         if self.loss is None:
             return None
         return "classes" if np.issubdtype(np.asarray(self.data["train"][1]).dtype, np.integer) else "real"
@@ -102,7 +102,7 @@ class Task:
 
     @property
     def direction(self) -> str:
-        """"max" or "min", whichever is better for `ranking`."""
+        """ "max" or "min", whichever is better for `ranking`."""
         return next((measure.direction for measure in self.measures.values()), "min")
 
     def size(self, part: str) -> int:
@@ -114,10 +114,14 @@ class Task:
         """Keyword arguments of the model factory with their defaults; None where it takes any."""
         if isinstance(self.model, nnx.Module):
             return {}
-        parameters = list(inspect.signature(self.model).parameters.values())
+        is_class = isinstance(self.model, type)
+        factory: Any = self.model
+        factory = factory.__init__ if is_class else factory  # the signature of a module's class hides its arguments
+        parameters = list(inspect.signature(factory).parameters.values())
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             return None
-        return {p.name: p.default for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        own = parameters[2:] if is_class else parameters[1:]  # behind self and rngs
+        return {p.name: p.default for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{part} {self.size(part):,}" for part in self.data)
@@ -147,5 +151,6 @@ def _check_arrays(part: str, arrays: PyTree, pair: bool) -> None:
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])
             raise ValueError(
-                f"{where} must be finite, got {int(bad.sum())} values that are not; the first, {array[place]}, at {place}"
+                f"{where} must be finite, got {int(bad.sum())} values that are not; "
+                f"the first, {array[place]}, at {place}"
             )

@@ -1,10 +1,21 @@
 """Recipes, and the engine that trains populations of them."""
 
-from hyperjax.training.fit import Engine, fit, fit_population
-from hyperjax.training.population import Population, population
+from hyperjax.training.engine import Engine, fit, fit_population
+from hyperjax.training.mapping import Population, population
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 from hyperjax.training.settings import Settings
 from hyperjax.training.structure import Structure
 
-__all__ = ["Engine", "Population", "Recipe", "Run", "Runs", "Settings", "Structure", "fit", "fit_population", "population"]
+__all__ = [
+    "Engine",
+    "Population",
+    "Recipe",
+    "Run",
+    "Runs",
+    "Settings",
+    "Structure",
+    "fit",
+    "fit_population",
+    "population",
+]

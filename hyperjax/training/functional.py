@@ -30,6 +30,8 @@ class Functional:
         self, task: Task, arguments: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]], bound: tuple[str, ...]
     ):
         self._task, self._arguments, self._choices = task, dict(arguments), dict(choices)
+        self._training: Any = None  # graphs of the model in its two modes, known after the first tracing
+        self._evaluating: Any = None
         self._filters = (task.trainable, layers.Hyperparameter, nnx.RngState, ...)
         self._check_arguments()
         self._check_bound(layers.names(nnx.eval_shape(lambda: self._build(jax.random.key(0), {}))), bound)
@@ -65,12 +67,13 @@ class Functional:
         model.eval()
         self._evaluating = nnx.graphdef(model)
         model.train()
-        self._training, weights, hyper, self._rngs, rest = nnx.split(model, *self._filters)
+        parts: Any = nnx.split(model, *self._filters)
+        self._training, weights, hyper, streams, rest = parts
         self._hyper = nnx.to_flat_state(hyper)
         # A hyperparameter computed inside the factory is known to the program only: it travels with the state.
         self._carried = [path for path, variable in self._hyper if isinstance(variable.get_value(), jax.core.Tracer)]
         carried = {path: variable for path, variable in self._hyper if path in self._carried}
-        self._streams = [(path, variable) for path, variable in nnx.to_flat_state(self._rngs)]
+        self._streams = [(path, variable) for path, variable in nnx.to_flat_state(streams)]
         self._rest_paths = [path for path, _ in nnx.to_flat_state(rest)]
         return weights, (rest, carried)
 
@@ -81,8 +84,9 @@ class Functional:
     def split(self, model: nnx.Module) -> tuple[PyTree, PyTree]:
         """Weights and other state of a module of this structure, copied."""
         model = nnx.clone(model)
-        _, weights, _, _, rest = nnx.split(model, *self._filters)
-        carried = {path: v for path, v in nnx.to_flat_state(nnx.state(model, layers.Hyperparameter))}
+        parts: Any = nnx.split(model, *self._filters)
+        _, weights, _, _, rest = parts
+        carried = dict(nnx.to_flat_state(nnx.state(model, layers.Hyperparameter)))
         return weights, (rest, {path: carried[path] for path in self._carried})
 
     def call(
@@ -123,14 +127,15 @@ class Functional:
                 hyper.append((path, carried.get(path, variable)))
         streams = []
         for i, (path, variable) in enumerate(self._streams):
-            is_key = jax.dtypes.issubdtype(variable.get_value().dtype, jax.dtypes.prng_key)
+            is_key = jnp.issubdtype(variable.get_value().dtype, jax.dtypes.prng_key)
             shape = variable.get_value().shape
             fresh = _stream_key(key, i, shape) if is_key else jnp.zeros(shape, jnp.uint32)
             streams.append((path, variable.replace(fresh)))
         # Flax lets a variable change only at the level of tracing where it was made: remake them here.
         weights, state = jax.tree.map(lambda leaf: leaf, (weights, state))
         graph = self._training if training else self._evaluating
-        return nnx.merge(graph, weights, nnx.from_flat_state(hyper), nnx.from_flat_state(streams), state)
+        model: nnx.Module = nnx.merge(graph, weights, nnx.from_flat_state(hyper), nnx.from_flat_state(streams), state)
+        return model
 
 
 def _stream_key(key: jax.Array, index: int, shape: tuple[int, ...]) -> jax.Array:

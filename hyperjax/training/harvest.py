@@ -21,7 +21,7 @@ def to_run(
     program: Program, recipe: Recipe, seed: int, settings: Settings, harvest: Harvest, member: int, layout: str
 ) -> Run:
     """The run of one member of a chunk."""
-    record = Record(*(leaf[member] for leaf in harvest.records))
+    record: Any = Record(*(leaf[member] for leaf in harvest.records))  # of NumPy arrays
     carry: Carry = jax.tree.map(lambda leaf: leaf[member], harvest.carry)
     task, per_epoch, total = program.task, program.structure.steps_per_epoch, int(settings.steps)
     diverged_at = int(carry.diverged_at) if int(carry.diverged_at) >= 0 else None

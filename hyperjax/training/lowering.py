@@ -68,7 +68,9 @@ def _settings(recipe: Recipe, task: Task, structure: Structure, shaped: bool, cl
         return number.resolve(epoch_starts) if isinstance(number, Schedule) else number
 
     warmup = float(schedules.to_steps(recipe.warmup, epoch_starts))
-    require(warmup <= steps, f"warmup must be at most the run's {steps} steps, got {recipe.warmup!r} = {warmup:g} steps")
+    require(
+        warmup <= steps, f"warmup must be at most the run's {steps} steps, got {recipe.warmup!r} = {warmup:g} steps"
+    )
     shape = resolved(schedules.shape(recipe.schedule, recipe.schedule_arguments, max(steps - warmup, 1.0)))
     factory = structure.optimizer is not None
     choices = dict(structure.choices)

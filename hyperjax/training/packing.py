@@ -24,7 +24,8 @@ class Packing:
     """
 
     def __init__(self, tree: PyTree, packed: bool | None = None):
-        leaves, self._treedef = jax.tree.flatten(tree)
+        leaves = jax.tree.leaves(tree)
+        self._treedef: Any = jax.tree.structure(tree)
         self._shapes = [tuple(leaf.shape) for leaf in leaves]
         self._dtypes = [str(leaf.dtype) for leaf in leaves]
         self.elements = sum(int(np.prod(shape)) for shape in self._shapes)
@@ -43,12 +44,12 @@ class Packing:
         """The tree from its vectors."""
         if not self.packed:
             return packed
-        starts: dict[str, int] = {}
-        leaves = []
+        sizes: dict[str, list[int]] = {}
         for dtype, shape in zip(self._dtypes, self._shapes, strict=True):
-            start, size = starts.get(dtype, 0), int(np.prod(shape))
-            leaves.append(jnp.reshape(packed[dtype][start : start + size], shape))
-            starts[dtype] = start + size
+            sizes.setdefault(dtype, []).append(int(np.prod(shape)))
+        # Split, not slices: its transpose is one concatenation, theirs a sum of padded vectors.
+        pieces = {dtype: iter(jax.lax.split(packed[dtype], each)) for dtype, each in sizes.items()}
+        leaves = [jnp.reshape(next(pieces[d]), shape) for d, shape in zip(self._dtypes, self._shapes, strict=True)]
         return self._treedef.unflatten(leaves)
 
 

@@ -15,7 +15,7 @@ from hyperjax.random import Streams
 from hyperjax.tasks import Task
 from hyperjax.training.functional import Functional
 from hyperjax.training.packing import Packing
-from hyperjax.training.settings import Settings
+from hyperjax.training.settings import Settings, at
 from hyperjax.training.structure import Structure
 from hyperjax.types import Array, PyTree
 
@@ -73,11 +73,18 @@ class Program:
         if self.structure.optimizer is None:
             assert settings.rule is not None
             return by_rule(settings.rule, rate)
-        arguments = {name: at_step(number, step) for name, number in settings.arguments.items()}
+        arguments = {name: at(number, step) for name, number in settings.arguments.items()}
         return optax.with_extra_args_support(self.structure.optimizer(learning_rate=rate, **arguments))
 
     def objective(
-        self, weights: PyTree, rest: PyTree, batch: PyTree, settings: Settings, step: Any, key: jax.Array, training: bool
+        self,
+        weights: PyTree,
+        rest: PyTree,
+        batch: PyTree,
+        settings: Settings,
+        step: Any,
+        key: jax.Array,
+        training: bool,
     ) -> tuple[Array, tuple[Array, PyTree]]:
         """Mean loss of a batch; beside it the means of the metrics, f32[metrics], and the model's other state."""
         task = self.task
@@ -88,13 +95,15 @@ class Program:
                 value, metrics = out if isinstance(out, tuple) else (out, {})
                 return jnp.mean(value), self._row([jnp.mean(metrics[name]) for name in self.metric_names])
             inputs, targets = batch
-            predictions = model(inputs)  # type: ignore[operator]
+            predictions = model(inputs)
             if callable(task.loss):
                 values = task.loss(predictions, targets)
             else:
                 assert task.kind is not None
                 loss = losses.select(settings.loss, self.structure.losses, task.kind)
                 values = loss(predictions, targets, settings.loss_arguments_at(step))
+            # A loss out of a switch is rounded before it is summed; one alone must be, too.
+            values = lax.optimization_barrier(values)
             return jnp.mean(values), self._row([jnp.mean(m(predictions, targets)) for m in task.measures.values()])
 
         numbers = settings.model_numbers_at(step)
@@ -121,7 +130,8 @@ class Program:
         total = jnp.sum(lax.map(block, blocks), 0) * EVALUATED_TOGETHER
         if left:
             total = total + block(jax.tree.map(lambda a: a[cut:], arrays)) * left
-        return total / size
+        mean: Array = total / size
+        return mean
 
     def _row(self, values: list[Array]) -> Array:
         return jnp.stack([v.astype(self.recorded) for v in values]) if values else jnp.zeros((0,), self.recorded)
@@ -148,11 +158,13 @@ class Program:
         """Labels outside the model's classes would be learnt silently: refuse them before anything compiles."""
         if self.task.kind != "classes" or callable(self.task.loss):
             return
-        inputs = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *np.shape(a)[1:]), _dtype(a)), self.task.data["train"][0])
+        inputs = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct((1, *np.shape(a)[1:]), _dtype(a)), self.task.data["train"][0]
+        )
 
         def predict(weights: PyTree, rest: PyTree, inputs: PyTree) -> Any:
             numbers = _placeholders(self.structure)
-            return self.model.call(lambda m: m(inputs), weights, rest, numbers, jax.random.key(0), False)[0]  # type: ignore[operator]
+            return self.model.call(lambda m: m(inputs), weights, rest, numbers, jax.random.key(0), False)[0]
 
         weights, rest = jax.eval_shape(self.model.init, jax.random.key(0))
         classes = jax.eval_shape(predict, weights, rest, inputs).shape[-1]
@@ -167,15 +179,10 @@ class Program:
                 )
 
 
-def at_step(number: Any, step: Any) -> Any:
-    """A number in force, schedules evaluated."""
-    return number(step) if callable(number) else number
-
-
 def _dtype(array: Any) -> Any:
     return jax.dtypes.canonicalize_dtype(np.asarray(array).dtype)
 
 
 def _placeholders(structure: Structure) -> dict[str, Any]:
     """Values for tracing shapes alone."""
-    return {name: 0.0 for name in structure.numbers} | {name: np.int32(0) for name, _ in structure.choices}
+    return dict.fromkeys(structure.numbers, 0.0) | {name: np.int32(0) for name, _ in structure.choices}

@@ -39,11 +39,11 @@ class Recipe:
     | `optimizer` | name of a rule, or an optax factory (structure) | a name | 3. rule |
     | `momentum` | momentum's or RMSprop's decay; None is the rule's own | 0 to below 1 | 3. rule |
     | `optimizer_arguments` | the rule's other numbers (`b1`, `b2`, `eps`, ...) | by rule | 3. rule |
-    | `weight_decay` | decoupled: `weight_decay * weights` joins the direction; None is the rule's own | at least 0 | 4. decay |
+    | `weight_decay` | decoupled: `weight_decay * weights` joins the direction; None: the default | at least 0 | 4. decay |
     | `learning_rate` | number, or a Schedule in absolute values | at least 0 | 5. rate |
-    | `schedule` | name of a shape that multiplies a plain learning rate and spans what follows the warm-up | a name | 5. rate |
+    | `schedule` | name of a shape that multiplies a plain rate and spans what follows the warm-up | a name | 5. rate |
     | `schedule_arguments` | the shape's arguments | by schedule | 5. rate |
-    | `warmup` | the rate rises linearly from 0 for so long: steps, `hj.epochs(n)` or `hj.fraction(f)` | at least 0 | 5. rate |
+    | `warmup` | the rate rises linearly from 0: steps, `hj.epochs(n)` or `hj.fraction(f)` | at least 0 | 5. rate |
 
     The defaults are Adam at 1e-3, batches of 32, 10 epochs and nothing else. A field that cannot matter (momentum of
     Adagrad) is refused. Fields whose place is the model must be bound by something in it, which is checked when recipe
@@ -93,6 +93,15 @@ class Recipe:
         self._check_schedule()
 
     def _check_numbers(self) -> None:
+        mappings = [self.loss_arguments, self.hyperparameters]
+        mappings += [] if callable(self.optimizer) else [self.optimizer_arguments]
+        named = {name: getattr(self, name) for name in _NUMBERS} | {k: v for m in mappings for k, v in m.items()}
+        for name, value in named.items():
+            if callable(value) and not isinstance(value, Schedule):
+                raise ValueError(f"{name} must be a number or a Schedule of hyperjax.schedules, got {value!r}")
+        for name in ("learning_rate", "epochs", "l2", "warmup"):
+            if getattr(self, name) is None:
+                raise ValueError(f"{name} must be a number in [0, inf), got None")
         within("learning_rate", self.learning_rate, 0.0)
         within("epochs", self.epochs, 0.0, open_low=True)
         within("weight_decay", self.weight_decay, 0.0)
@@ -105,8 +114,9 @@ class Recipe:
             whole = isinstance(self.batch_size, int) and not isinstance(self.batch_size, bool)
             if not whole or self.batch_size < 1:  # type: ignore[operator]
                 raise ValueError(f"batch_size must be a whole number of at least 1, or 'full', got {self.batch_size!r}")
-        if callable(self.epochs):
-            raise ValueError(f"epochs must be a number, got {self.epochs!r}")
+        for name in ("epochs", "warmup"):
+            if isinstance(getattr(self, name), Schedule):
+                raise ValueError(f"{name} must be a number, got the schedule {getattr(self, name)!r}")
         if not isinstance(self.warmup, Length):
             within("warmup", self.warmup, 0.0)
 
@@ -134,7 +144,9 @@ class Recipe:
                 raise ValueError(f"optimizer_arguments must not hold {named!r}; use the field {named}")
         if self.momentum is not None and "momentum" not in optimizers.numbers(self.optimizer):
             allowed = ", ".join(name for name in optimizers.names() if "momentum" in optimizers.numbers(name))
-            raise ValueError(f"momentum must be None for {self.optimizer} (only {allowed} have it), got {self.momentum!r}")
+            raise ValueError(
+                f"momentum must be None for {self.optimizer} (only {allowed} have it), got {self.momentum!r}"
+            )
         optimizers.rule(self.optimizer, **self.rule_arguments)
 
     def _check_schedule(self) -> None:
@@ -203,7 +215,11 @@ class Recipe:
 
     def __repr__(self) -> str:
         def text(value: Any) -> str:
-            return getattr(value, "__qualname__", repr(value)) if callable(value) and not isinstance(value, Schedule) else repr(value)
+            return (
+                getattr(value, "__qualname__", repr(value))
+                if callable(value) and not isinstance(value, Schedule)
+                else repr(value)
+            )
 
         return f"Recipe({', '.join(f'{name}={text(value)}' for name, value in self.changed().items())})"
 
@@ -211,15 +227,30 @@ class Recipe:
         return hash(repr(self))
 
 
+_NUMBERS = (
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "l2",
+    "clip_norm",
+    "label_smoothing",
+    "dropout",
+    "epochs",
+    "warmup",
+)
+
+
 def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b) or (isinstance(a, int | float) and isinstance(b, int | float) and a == b)
+    numbers = isinstance(a, int | float) and isinstance(b, int | float)
+    return bool(a == b) if numbers or type(a) is type(b) else False
 
 
 def _plain(value: Any, name: str) -> Any:
     """NumPy and JAX scalars as Python numbers, so that recipes compare and print alike."""
     if isinstance(value, jax.core.Tracer):
         raise ValueError(
-            f"{name} must be a known value, got a tracer; differentiate and vmap the leaves of recipe.lower(task) instead"
+            f"{name} must be a known value, got a tracer; "
+            "differentiate and vmap the leaves of recipe.lower(task) instead"
         )
     if isinstance(value, np.generic | np.ndarray | jax.Array) and np.ndim(value) == 0:
         return value.item()

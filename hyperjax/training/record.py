@@ -132,5 +132,6 @@ class Runs(Sequence[Run]):
 
 def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
     longest = max((len(row) for row in rows), default=0)
-    return np.stack([np.pad(np.asarray(row, np.float32), (0, longest - len(row)), constant_values=np.nan) for row in rows])
-
+    return np.stack(
+        [np.pad(np.asarray(row, np.float32), (0, longest - len(row)), constant_values=np.nan) for row in rows]
+    )

@@ -1,6 +1,7 @@
 """A segment: a fixed number of steps of one member, as one scan."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from hyperjax.batching import batch_indices
 from hyperjax.random import Streams
 from hyperjax.training.packing import global_norm
 from hyperjax.training.program import Carry, Program, Record
-from hyperjax.training.settings import Settings
+from hyperjax.training.settings import Settings, at
 from hyperjax.types import Array, PyTree
 
 
@@ -26,8 +27,8 @@ def segment(
     """Advance one member by up to `steps` steps.
 
     All members share the counter `start`, `start + 1`, ...; it decides where an epoch ends, hence which batch is the
-    smaller last one and when validation happens, so that under `vmap` those are branches and not selects. A member's own
-    count decides everything else. A member that has ended (its steps are done, or it diverged) skips the step.
+    smaller last one and when validation happens, so that under `vmap` those are branches and not selects. A member's
+    own count decides everything else. A member that has ended (its steps are done, or it diverged) skips the step.
 
     Args:
         program: of the member's task and structure.
@@ -40,82 +41,106 @@ def segment(
 
     def step(carry: Carry, counter: Array) -> tuple[Carry, Record]:
         active = (carry.step < settings.steps) & (carry.diverged_at < 0)
-        carry, (loss, gradient_norm, update_norm, metrics) = lax.cond(
+        gradient = lax.cond(
             active,
-            lambda c: _train(program, c, settings, streams, data["train"], counter),
-            lambda c: (c, _nothing(program)),
-            carry,
+            lambda weights: _gradient(program, carry, weights, settings, streams, data["train"], counter),
+            lambda weights: _no_gradient(program, carry, weights),
+            carry.weights,
+        )
+        leaves = jax.tree.leaves(gradient.by_weights)
+        norm = global_norm(leaves)
+        # The square of a large gradient overflows before the gradient does: look closer, but only then.
+        finite = jnp.isfinite(gradient.loss) & lax.cond(
+            jnp.isfinite(norm), lambda _: True, lambda g: jnp.all(jnp.stack([jnp.isfinite(x).all() for x in g])), leaves
+        )
+        moving = (carry.weights, carry.optimizer)
+        (weights, optimizer), update_norm = lax.cond(
+            active & finite,
+            lambda m: _update(program, m, gradient.by_weights, norm, settings, carry.step),
+            lambda m: (m, jnp.full((), jnp.nan, program.recorded)),
+            moving,
+        )
+        carry = Carry(
+            step=carry.step + (active & finite).astype(jnp.int32),
+            validated=carry.validated,
+            diverged_at=jnp.where(active & ~finite, carry.step, carry.diverged_at),
+            weights=weights,
+            rest=jax.tree.map(lambda new, old: jnp.where(finite, new, old), gradient.rest, carry.rest),
+            optimizer=optimizer,
         )
         carry, validation = _validate(program, carry, settings, streams, data, counter)
-        return carry, Record(loss, gradient_norm, update_norm, metrics, validation)
+        norm = jnp.where(active, norm, jnp.nan).astype(program.recorded)
+        return carry, Record(gradient.loss, norm, update_norm, gradient.metrics, validation)
 
     return lax.scan(step, carry, start + jnp.arange(steps, dtype=jnp.int32))
 
 
-def _train(
-    program: Program, carry: Carry, settings: Settings, streams: Streams, arrays: PyTree, counter: Array
-) -> tuple[Carry, tuple[Array, Array, Array, Array]]:
+class _Gradient(NamedTuple):
+    loss: Array
+    metrics: Array
+    by_weights: PyTree
+    rest: PyTree  # state of the model after the batch
+
+
+def _gradient(
+    program: Program,
+    carry: Carry,
+    weights: PyTree,
+    settings: Settings,
+    streams: Streams,
+    arrays: PyTree,
+    counter: Array,
+) -> _Gradient:
     structure = program.structure
     per_epoch = structure.steps_per_epoch
     key = jax.random.fold_in(streams.masks, carry.step)
     epoch_key = jax.random.fold_in(streams.order, carry.step // per_epoch)
 
-    def of_width(width: int) -> Any:
-        def value_and_gradient(weights: PyTree) -> Any:
+    def of_width(width: int) -> Callable[[PyTree], _Gradient]:
+        def differentiated(weights: PyTree) -> _Gradient:
             batch = arrays
             if not structure.full_batch:
                 place = carry.step % per_epoch
                 index = batch_indices(epoch_key, place, structure.batch_size, structure.examples, width)
                 batch = jax.tree.map(lambda a: a[index], arrays)
 
-            def objective(weights: PyTree) -> Any:
+            def objective(weights: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
                 return program.objective(weights, carry.rest, batch, settings, carry.step, key, training=True)
 
-            return jax.value_and_grad(objective, has_aux=True)(weights)
+            (loss, (metrics, rest)), by_weights = jax.value_and_grad(objective, has_aux=True)(weights)
+            return _Gradient(loss.astype(program.recorded), metrics, by_weights, rest)
 
-        return value_and_gradient
+        return differentiated
 
     if structure.last_batch == structure.batch_size:
-        (loss, (metrics, rest)), gradient = of_width(structure.batch_size)(carry.weights)
-    else:
-        is_last = (counter + 1) % per_epoch == 0
-        whole, smaller = of_width(structure.batch_size), of_width(structure.last_batch)
-        (loss, (metrics, rest)), gradient = lax.cond(is_last, smaller, whole, carry.weights)
+        return of_width(structure.batch_size)(weights)
+    is_last = (counter + 1) % per_epoch == 0
+    gradient: _Gradient = lax.cond(is_last, of_width(structure.last_batch), of_width(structure.batch_size), weights)
+    return gradient
 
-    leaves = jax.tree.leaves(gradient)
-    gradient_norm = global_norm(leaves)
-    finite = jnp.isfinite(loss) & jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+def _no_gradient(program: Program, carry: Carry, weights: PyTree) -> _Gradient:
+    nan = jnp.full((), jnp.nan, program.recorded)
+    metrics = jnp.full((len(program.metric_names),), jnp.nan, program.recorded)
+    return _Gradient(nan, metrics, jax.tree.map(jnp.zeros_like, weights), carry.rest)
+
+
+def _update(
+    program: Program, moving: tuple[PyTree, PyTree], gradient: PyTree, norm: Array, settings: Settings, step: Array
+) -> tuple[tuple[PyTree, PyTree], Array]:
+    weights, optimizer = moving
     if settings.clip_norm is not None:
-        gradient = _clip(gradient, gradient_norm, settings, carry.step)
-    updates, optimizer = program.optimizer(settings, carry.step).update(gradient, carry.optimizer, carry.weights)
-    weights = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), carry.weights, updates)
-    update_norm = global_norm(jax.tree.leaves(updates))
-
-    def kept(new: PyTree, old: PyTree) -> PyTree:
-        return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
-
-    new = Carry(
-        step=carry.step + finite.astype(jnp.int32),
-        validated=carry.validated,
-        diverged_at=jnp.where(finite, -1, carry.step),
-        weights=kept(weights, carry.weights),
-        rest=kept(rest, carry.rest),
-        optimizer=kept(optimizer, carry.optimizer),
-    )
-    reported = (x.astype(program.recorded) for x in (loss, gradient_norm, update_norm))
-    return new, (*reported, metrics)
+        gradient = _clip(gradient, norm, settings, step)
+    updates, optimizer = program.optimizer(settings, step).update(gradient, optimizer, weights)
+    weights = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), weights, updates)
+    return (weights, optimizer), global_norm(jax.tree.leaves(updates)).astype(program.recorded)
 
 
 def _clip(gradient: PyTree, norm: Array, settings: Settings, step: Array) -> PyTree:
-    limit = settings.clip_norm(step) if callable(settings.clip_norm) else settings.clip_norm
+    limit = at(settings.clip_norm, step)
     above = norm > limit
     scale = jnp.where(above, limit / jnp.where(above, norm, 1.0), 1.0)
     return jax.tree.map(lambda g: g * scale.astype(g.dtype), gradient)
-
-
-def _nothing(program: Program) -> tuple[Array, Array, Array, Array]:
-    nan = jnp.full((), jnp.nan, program.recorded)
-    return nan, nan, nan, jnp.full((len(program.metric_names),), jnp.nan, program.recorded)
 
 
 def _validate(
@@ -128,13 +153,10 @@ def _validate(
     ends = (counter + 1) % program.structure.steps_per_epoch == 0
     moved = (carry.step > carry.validated) & (carry.diverged_at < 0)
 
-    def evaluate(operands: tuple[PyTree, PyTree, Array]) -> Array:
-        weights, rest, moved = operands
-        return lax.cond(moved, lambda: _evaluate(weights, rest), lambda: nothing)
-
-    def _evaluate(weights: PyTree, rest: PyTree) -> Array:
+    def evaluate() -> Array:
         last = jnp.maximum(carry.step - 1, 0)
-        return program.evaluate(weights, rest, data["validation"], settings, last, streams.masks)
+        return program.evaluate(carry.weights, carry.rest, data["validation"], settings, last, streams.masks)
 
-    validation = lax.cond(ends, evaluate, lambda _: nothing, (carry.weights, carry.rest, moved))
+    # Two branches: the first is shared by all members and stays one under vmap, where the second becomes a select.
+    validation = lax.cond(ends, lambda: lax.cond(moved, evaluate, lambda: nothing), lambda: nothing)
     return carry._replace(validated=jnp.where(ends, carry.step, carry.validated)), validation

@@ -11,7 +11,7 @@ import numpy as np
 
 from hyperjax import random
 from hyperjax.tasks import Task
-from hyperjax.training.population import Population
+from hyperjax.training.mapping import Population
 from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.segment import segment
 from hyperjax.training.settings import Settings
@@ -137,7 +137,7 @@ class Trainer:
         for counter in range(0, self.total, self.steps):
             carry, record = run(carry, settings, roots, self.data, np.int32(counter))
             parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:members], record))
-            whole = Record(*(np.concatenate(leaves, axis=1) for leaves in zip(*parts, strict=True)))
+            whole = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
             parts = [whole]
             ended = (np.asarray(carry.step) >= settings.steps) | (np.asarray(carry.diverged_at) >= 0)
             validated = counter + self.steps >= -(-wanted // self._per_epoch) * self._per_epoch
@@ -164,6 +164,7 @@ class Trainer:
 
     def shapes(self) -> tuple[PyTree, Any]:
         """Shapes of a chunk's settings and key data."""
+
         def widened(leaf: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((self.width, *leaf.shape), jax.dtypes.canonicalize_dtype(leaf.dtype))
 

@@ -30,5 +30,11 @@ def classes(examples=46, validation=12, **changes):
         return x, x[:, :3].argmax(1).astype(np.int32)
 
     data = {"train": make(examples), "validation": make(validation), "test": make(validation)}
-    given = {"model": Net, "data": data, "loss": "cross_entropy", "metrics": {"accuracy": metrics.accuracy}, "name": "made"}
+    given = {
+        "model": Net,
+        "data": data,
+        "loss": "cross_entropy",
+        "metrics": {"accuracy": metrics.accuracy},
+        "name": "made",
+    }
     return Task(**(given | changes))

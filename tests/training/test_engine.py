@@ -7,11 +7,23 @@ import numpy as np
 import pytest
 
 import hyperjax as hj
-from hyperjax.training.fit import Engine
-from hyperjax.training.population import Population
+from hyperjax.training.engine import Engine
+from hyperjax.training.mapping import Population
 from tests.training.made import classes
 
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "adadelta", "nadam", "radam", "lion")
+OPTIMIZERS = (
+    "sgd",
+    "momentum",
+    "nesterov",
+    "adagrad",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "adadelta",
+    "nadam",
+    "radam",
+    "lion",
+)
 SCHEDULES = ("constant", "step_decay", "exponential_decay", "cosine_decay", "linear")
 ACTIVATIONS = ("relu", "tanh", "gelu", "swish", "sigmoid")
 DROPOUT = (0.0, 0.1, 0.3, 0.5)
@@ -104,7 +116,10 @@ def test_under_vmap_a_member_equals_itself_in_another_block_of_the_same_width():
 
 @pytest.mark.parametrize("layout", ["map", "vmap"])
 def test_a_member_that_diverges_is_marked_and_its_neighbours_do_not_notice(layout):
-    calm = [recipe("sgd", "constant", "relu", 0.1, 4, loss="squared_error").replace(learning_rate=r) for r in (0.01, 0.02, 0.03)]
+    calm = [
+        recipe("sgd", "constant", "relu", 0.1, 4, loss="squared_error").replace(learning_rate=r)
+        for r in (0.01, 0.02, 0.03)
+    ]
     wild = calm[0].replace(learning_rate=1e6)
     task = classes()
     mixed = hj.fit_population(task, [calm[0], wild, calm[1], calm[2]], layout=layout, width=4)
@@ -121,10 +136,15 @@ def test_a_member_that_diverges_is_marked_and_its_neighbours_do_not_notice(layou
 
 
 def test_seeds_vary_fastest_and_give_every_recipe_the_same_streams():
-    recipes = [recipe("sgd", "constant", "tanh", 0.2, 1), recipe("sgd", "constant", "tanh", 0.2, 1).replace(learning_rate=0.0)]
+    recipes = [
+        recipe("sgd", "constant", "tanh", 0.2, 1),
+        recipe("sgd", "constant", "tanh", 0.2, 1).replace(learning_rate=0.0),
+    ]
     runs = hj.fit_population(classes(), recipes, seeds=[3, 5])
     assert [(run.recipe == recipes[1], run.seed) for run in runs] == [(False, 3), (False, 5), (True, 3), (True, 5)]
-    assert runs[0].losses[0] == runs[2].losses[0] != runs[1].losses[0]  # same weights, batch and masks before any update
+    assert (
+        runs[0].losses[0] == runs[2].losses[0] != runs[1].losses[0]
+    )  # same weights, batch and masks before any update
     same(runs[1], hj.fit(classes(), recipes[0], seed=5))
 
 
@@ -136,7 +156,9 @@ def test_cuts_do_not_change_a_run(segment_steps):
     whole = hj.fit(classes(), chosen)
     np.testing.assert_array_equal(cut.losses, whole.losses)
     np.testing.assert_array_equal(cut.metrics["validation_loss"], whole.metrics["validation_loss"])
-    assert [len(run.losses) for run in seen] == [min(i * segment_steps, 18) for i in range(1, -(-20 // segment_steps) + 1)]
+    assert [len(run.losses) for run in seen] == [
+        min(i * segment_steps, 18) for i in range(1, -(-20 // segment_steps) + 1)
+    ]
     assert not seen[0].finished and seen[-1].finished
 
 
@@ -190,7 +212,10 @@ def test_a_run_can_start_from_another_and_leaves_it_as_it_was():
     first = hj.fit(task, recipe("adam", "constant", "tanh", 0.0, 3))
     before = jax.tree.map(np.array, weights(first))
     second = hj.fit(task, recipe("sgd", "constant", "tanh", 0.0, 2), init=first)
-    assert second.metrics["validation_loss"][0] < hj.fit(task, recipe("sgd", "constant", "tanh", 0.0, 2)).metrics["validation_loss"][0]
+    assert (
+        second.metrics["validation_loss"][0]
+        < hj.fit(task, recipe("sgd", "constant", "tanh", 0.0, 2)).metrics["validation_loss"][0]
+    )
     jax.tree.map(np.testing.assert_array_equal, before, weights(first))
     same(second, hj.fit(task, recipe("sgd", "constant", "tanh", 0.0, 2), init=first.model))
 

@@ -7,7 +7,7 @@ import pytest
 import hyperjax as hj
 from hyperjax import random
 from hyperjax.batching import permute
-from hyperjax.training.fit import Engine
+from hyperjax.training.engine import Engine
 from tests.training.made import classes
 
 
@@ -16,7 +16,9 @@ from tests.training.made import classes
 def test_a_population_of_every_rule_lowers(platform, layout):
     recipes = [
         hj.Recipe(optimizer=o, schedule=s, activation=a, dropout=0.1, epochs=2, batch_size=10, warmup=2, clip_norm=1.0)
-        for o, s, a in zip(hj.optimizers.names(), 3 * list(hj.schedules.SHAPES), 3 * list(hj.activations.TABLE), strict=False)
+        for o, s, a in zip(
+            hj.optimizers.names(), 3 * list(hj.schedules.SHAPES), 3 * list(hj.activations.TABLE), strict=False
+        )
     ]
     trainer = Engine(classes(), recipes, layout=layout, width=4).groups[0][0]
     settings, roots = trainer.shapes()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hyperjax import population
-from hyperjax.training.population import Population
+from hyperjax.training.mapping import Population
 
 
 def walk(key, limit):
@@ -28,7 +28,10 @@ def members():
     return (keys, limits), jax.vmap(walk)(keys, limits)
 
 
-@pytest.mark.parametrize("options", [{}, {"threads": 1}, {"width": 1}, {"width": 5}, {"width": 40}, {"layout": "vmap"}, {"layout": "vmap", "width": 4}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"threads": 1}, {"width": 1}, {"width": 5}, {"width": 40}, {"layout": "vmap"}, {"layout": "vmap", "width": 4}],
+)
 def test_a_stranger_s_function_gives_what_vmap_gives(members, options):
     args, expected = members
     result = population(walk, **options)(*args)
@@ -49,7 +52,9 @@ def test_shared_arguments_and_trees():
 
 def test_progress_counts_members_and_not_padding():
     seen = []
-    population(lambda x: x, width=4, threads=1, progress=lambda done, total: seen.append((done, total)))(np.arange(10.0))
+    population(lambda x: x, width=4, threads=1, progress=lambda done, total: seen.append((done, total)))(
+        np.arange(10.0)
+    )
     assert seen == [(4, 10), (8, 10), (10, 10)]
 
 
@@ -66,13 +71,17 @@ def test_chunks_run_on_several_threads():
     def member(x):
         return jax.pure_callback(record, jax.ShapeDtypeStruct((), np.float32), x)
 
-    population(member, width=1, threads=2)(np.arange(2.0, dtype=np.float32))  # would time out if one waited for the other
+    population(member, width=1, threads=2)(
+        np.arange(2.0, dtype=np.float32)
+    )  # would time out if one waited for the other
     assert len(names) == 2
 
 
 def test_one_compilation_for_all_calls_of_a_shape(monkeypatch):
     compiled = []
-    monkeypatch.setattr(Population, "_compile_piece", lambda self, piece: compiled.append(1) or self.lower(*piece).compile())
+    monkeypatch.setattr(
+        Population, "_compile_piece", lambda self, piece: compiled.append(1) or self.lower(*piece).compile()
+    )
     mapped = population(lambda x: x + 1, width=4)
     for size in (10, 4, 7):
         np.testing.assert_array_equal(mapped(np.arange(size, dtype=np.float32)), np.arange(size) + 1)
@@ -105,7 +114,10 @@ def test_an_error_in_a_member_is_raised():
         (lambda: population(walk)(np.zeros(3), np.zeros(4)), r"leading member axis of at least 1, got sizes 3, 4"),
         (lambda: population(walk)(np.zeros(0), np.zeros(0)), r"at least 1, got sizes 0"),
         (lambda: population(walk)(1.0, np.zeros(2)), r"got sizes 2, None"),
-        (lambda: population(walk, in_axes=(0, 1))(np.zeros(2), np.zeros(2)), r"in_axes must be 0 or None for each of the 2"),
+        (
+            lambda: population(walk, in_axes=(0, 1))(np.zeros(2), np.zeros(2)),
+            r"in_axes must be 0 or None for each of the 2",
+        ),
     ],
 )
 def test_bad_input_is_named(make, message):

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -21,7 +22,7 @@ def population(
     fn: Callable[..., PyTree],
     layout: str = "auto",
     *,
-    in_axes: int | None | Sequence[int | None] = 0,
+    in_axes: int | Sequence[int | None] | None = 0,
     width: int | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -67,7 +68,7 @@ class Population:
         self,
         fn: Callable[..., PyTree],
         layout: str = "auto",
-        in_axes: int | None | Sequence[int | None] = 0,
+        in_axes: int | Sequence[int | None] | None = 0,
         width: int | None = None,
         threads: int | None = None,
         progress: Callable[[int, int], None] | None = None,
@@ -81,7 +82,7 @@ class Population:
 
     @property
     def layout(self) -> str:
-        """"map" or "vmap"; "auto" asks JAX for its default backend."""
+        """ "map" or "vmap"; "auto" asks JAX for its default backend."""
         if self._layout != "auto":
             return self._layout
         return "map" if jax.default_backend() == "cpu" else "vmap"
@@ -99,7 +100,9 @@ class Population:
         for i, result in self.serve(pieces, lambda piece: jax.block_until_ready(run(*piece))):
             results[i] = _trim(result, min(width, size - starts[i]))
             if self.progress is not None:
-                self.progress(sum(min(width, size - s) for s, r in zip(starts, results, strict=True) if r is not None), size)
+                self.progress(
+                    sum(min(width, size - s) for s, r in zip(starts, results, strict=True) if r is not None), size
+                )
         return _join(results)
 
     def serve(self, pieces: Sequence[Any], work: Callable[[Any], PyTree]) -> Iterator[tuple[int, PyTree]]:
@@ -182,7 +185,7 @@ def _memory_of_device() -> int | None:
 
 def _dtype(leaf: Any) -> Any:
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-    return dtype if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else jax.dtypes.canonicalize_dtype(dtype)
+    return dtype if jnp.issubdtype(dtype, jax.dtypes.extended) else jax.dtypes.canonicalize_dtype(dtype)
 
 
 def _population_size(args: tuple[PyTree, ...], axes: tuple[int | None, ...]) -> int:
@@ -195,16 +198,18 @@ def _population_size(args: tuple[PyTree, ...], axes: tuple[int | None, ...]) -> 
 
 
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _take(args: tuple[PyTree, ...], axes: tuple[int | None, ...], start: int, width: int, size: int) -> tuple[PyTree, ...]:
+def _take(
+    args: tuple[PyTree, ...], axes: tuple[int | None, ...], start: int, width: int, size: int
+) -> tuple[PyTree, ...]:
     index = np.minimum(np.arange(start, start + width), size - 1)  # past the end: copies of the last member
 
     def pick(leaf: Any) -> Any:
         if _is_key(leaf):
             data = np.asarray(jax.random.key_data(leaf))[index]
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+            return jax.random.wrap_key_data(jnp.asarray(data), impl=jax.random.key_impl(leaf))
         return leaf[index] if not isinstance(leaf, jax.Array) or leaf.devices() != _host() else np.asarray(leaf)[index]
 
     return tuple(a if axis is None else jax.tree.map(pick, a) for a, axis in zip(args, axes, strict=True))
@@ -223,7 +228,7 @@ def _join(results: list[PyTree]) -> PyTree:
         if len(leaves) == 1:
             return leaves[0]
         if _is_key(leaves[0]) or leaves[0].devices() != _host():
-            return jax.numpy.concatenate(leaves)
-        return jax.numpy.asarray(np.concatenate([np.asarray(leaf) for leaf in leaves]))
+            return jnp.concatenate(leaves)
+        return jnp.asarray(np.concatenate([np.asarray(leaf) for leaf in leaves]))
 
     return jax.tree.map(together, *results)

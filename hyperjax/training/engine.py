@@ -12,7 +12,7 @@ from hyperjax.checks import one_of, positive_integer
 from hyperjax.tasks import Task
 from hyperjax.training.harvest import to_run, weights_of
 from hyperjax.training.lowering import group_key, lower_together
-from hyperjax.training.population import LAYOUTS
+from hyperjax.training.mapping import LAYOUTS
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 from hyperjax.training.settings import Settings
@@ -67,8 +67,8 @@ def fit_population(
     """Train every recipe with every seed, one compiled program for each group of recipes of equal structure.
 
     Optimizers of the rule family, schedules, activations, losses, numbers and lengths are data and share a program;
-    batch size, a model's arguments and optimizer factories are structure. A member that diverges is marked and ends, and
-    does not touch its neighbours.
+    batch size, a model's arguments and optimizer factories are structure. A member that diverges is marked and ends,
+    and does not touch its neighbours.
 
     Args:
         task: what is learnt.
@@ -134,9 +134,7 @@ class Engine:
             raise ValueError("seeds must hold at least one whole number, got none")
         self.size = len(self.recipes) * len(self.seeds)
         self.compile_seconds = 0.0
-        self.groups = [
-            self._plan(members, also, layout, width, segment_steps) for members in self._grouped().values()
-        ]
+        self.groups = [self._plan(members, also, layout, width, segment_steps) for members in self._grouped().values()]
 
     def compile(self) -> None:
         """Compile every group's programs, side by side; nothing the second time."""
@@ -211,9 +209,7 @@ class Engine:
         name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, width, min(count, 64), segment_steps)
         known = self.task.trainers
         if name not in known:
-            known[name] = Trainer(
-                self.task, structure, settings[0], longest, layout, width, count, segment_steps
-            )
+            known[name] = Trainer(self.task, structure, settings[0], longest, layout, width, count, segment_steps)
         return known[name], members, settings
 
 
