@@ -140,7 +140,12 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
         if not _is(c.mean_weight, 0):
             mean = _sum(times(c.mean_decay, s_), times(c.g2, g))
             spread = spread - times(times(c.mean_weight, mean), mean)
-        denominator = _where(c.divides, _sum(times(c.root_scale, _root(_sum(spread, c.eps_root))), c.eps), 1.0)
+        squared = _sum(spread, c.eps_root)
+        vanishes = squared <= 0  # false for nan, which must stay visible
+        root = jnp.sqrt(jnp.where(vanishes, 1.0, squared))
+        # At a root of 0 and no eps the quotient is 0, with derivative 0: that of an infinite denominator.
+        least = jnp.where(c.eps > 0, c.eps, jnp.inf)
+        denominator = _where(c.divides, jnp.where(vanishes, least, _sum(times(c.root_scale, root), c.eps)), 1.0)
 
     base = first if c.interpolate is False else _where(c.interpolate, m_, first)
     direction = _sum(times(c.from_first, base), times(c.from_gradient, g))
@@ -148,11 +153,12 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
         direction = jnp.sign(direction)
     elif c.sign is not False:  # the sign is x / |x|, which needs no pass of its own; its derivative is 0
         direction = jnp.where(c.sign, jax.lax.stop_gradient(direction), direction)
-        denominator = jnp.where(c.sign, jnp.abs(jax.lax.stop_gradient(direction)), denominator)
+        size = jnp.abs(jax.lax.stop_gradient(direction))
+        denominator = jnp.where(c.sign, jnp.where(size > 0, size, jnp.inf), denominator)
     if c.accumulated_update:
         direction = _root(_sum(s_, c.eps_root)) * g
     if not _is(denominator, 1):
-        direction = _divide(direction, denominator)
+        direction = direction / denominator
     third = mean
     if c.accumulated_update:
         third = _sum(times(c.update_decay, s_), times(c.g2, direction * direction))
@@ -192,12 +198,6 @@ def _root(x: Any) -> Any:
     """The square root, 0 with derivative 0 where `x` is not positive."""
     vanishes = x <= 0  # false for nan, which must stay visible
     return jnp.where(vanishes, 0.0, jnp.sqrt(jnp.where(vanishes, 1.0, x)))
-
-
-def _divide(numerator: Any, denominator: Any) -> Any:
-    """The quotient, 0 with derivative 0 where the denominator is 0."""
-    vanishes = denominator == 0
-    return jnp.where(vanishes, 0.0, numerator / jnp.where(vanishes, 1.0, denominator))
 
 
 def _where(condition: Any, yes: Any, no: Any) -> Any:

@@ -102,8 +102,9 @@ class Program:
                 assert task.kind is not None
                 loss = losses.select(settings.loss, self.structure.losses, task.kind)
                 values = loss(predictions, targets, settings.loss_arguments_at(step))
-            # A loss out of a switch is rounded before it is summed; one alone must be, too.
-            values = lax.optimization_barrier(values)
+            # A loss out of a switch is rounded before it is summed. One alone must be too: a zero that no compiler can
+            # see keeps its last product, or its sum, from being contracted with the mean's.
+            values = values + -0.0 * jnp.asarray(step, values.dtype)
             return jnp.mean(values), self._row([jnp.mean(m(predictions, targets)) for m in task.measures.values()])
 
         numbers = settings.model_numbers_at(step)
