@@ -68,7 +68,7 @@ def curves_figure(curves: Sequence[Curve], metric: str, noun: str = "trial", hor
 
     most = max(20, MOST_POINTS // max(1, len(curves)))
     values = np.concatenate([curve.y for curve in curves]) if curves else np.zeros(0)
-    log, decades = wide(values)
+    log, decades = wide(values) if metric.endswith("loss") else (False, 0.0)  # shares and scores are read as they are
     figure = go.Figure(
         layout=layout(
             xaxis=number_axis(horizontal),

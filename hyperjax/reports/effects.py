@@ -62,7 +62,8 @@ def effect_figure(
     import plotly.graph_objects as go
 
     continuous = _continuous(effect)
-    log, decades = wide(vertical if vertical is not None else effect.scores)
+    scores = vertical if vertical is not None else effect.scores
+    log, decades = wide(scores) if effect.direction == "min" else (False, 0.0)
     known = [value for value in [*effect.values, *diverged] if is_number(value)]
     spread = wide(known)[1] if effect.log else 0.0
     horizontal = number_axis(

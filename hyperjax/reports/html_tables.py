@@ -31,20 +31,20 @@ class Column:
 
 
 def trial_columns(study: Study, trials: Sequence[Trial]) -> list[Column]:
-    """Rank, trial, searched values, the metric, ± over seeds, and what became of trials that did not finish."""
+    """Rank, trial, the metric, ± over seeds, the searched values, and what became of trials that did not finish."""
     rank = {id(trial): place for place, trial in enumerate(study.ranking, 1)}
     columns = [
         Column("rank", True, "", [(str(rank[id(t)]), rank[id(t)]) for t in trials]),
         Column("trial", True, "trial", [(str(t.number), t.number) for t in trials]),
     ]
-    for name in searched_names(study):
-        values = [t.values.get(name) for t in trials]
-        numeric = all(value is None or is_number(value) for value in values)
-        columns.append(Column(name, numeric, "", [(value_text(v), v if is_number(v) else None) for v in values]))
     columns.append(Column(study.metric, True, "metric", [_measured(t.score, measure(t.score)) for t in trials]))
     if len(study.seeds) > 1:
         halves = [half_width(t.interval) for t in trials]
         columns.append(Column("±", True, "", [_measured(half, number(half, 2)) for half in halves]))
+    for name in searched_names(study):
+        values = [t.values.get(name) for t in trials]
+        numeric = all(value is None or is_number(value) for value in values)
+        columns.append(Column(name, numeric, "", [(value_text(v), v if is_number(v) else None) for v in values]))
     states = [trial_state(t) for t in trials]
     if any(state != "finished" for state in states):
         columns.append(Column("state", False, "state", [("" if s == "finished" else s, None) for s in states]))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -101,6 +101,13 @@ def fit_population(
     return engine.run(on_run=count)
 
 
+class _Group(NamedTuple):
+    trainer: Trainer
+    members: list[int]  # places among the recipes
+    settings: list[Settings]
+    width: int  # members in a chunk
+
+
 class Engine:
     """A planned population: groups of equal structure, each with its trainer, ready to compile and run.
 
@@ -140,7 +147,7 @@ class Engine:
         """Compile every group's programs, side by side; nothing the second time."""
         begin = time.perf_counter()
         with ThreadPoolExecutor(len(self.groups)) as pool:
-            list(pool.map(lambda group: group[0].compile(), self.groups))
+            list(pool.map(lambda group: group.trainer.compile(group.width), self.groups))
         self.compile_seconds += time.perf_counter() - begin
 
     def run(
@@ -158,7 +165,7 @@ class Engine:
         self.compile()
         begin = time.perf_counter()
         runs: dict[int, Run] = {}
-        for trainer, members, settings in self.groups:
+        for trainer, members, settings, width in self.groups:
             places = [m * len(self.seeds) + s for m in members for s in range(len(self.seeds))]
             of = [settings[i] for i in range(len(members)) for _ in self.seeds]
             seeds = [seed for _ in members for seed in self.seeds]
@@ -175,14 +182,14 @@ class Engine:
                     on_segment(made(first, harvest, first))
 
             start = None if init is None else weights_of(trainer.program, init)
-            for chunk, harvest in trainer.chains(of, seeds, start, after if on_segment else None):
+            for chunk, harvest in trainer.chains(of, seeds, width, start, after if on_segment else None):
                 for i in chunk:
                     runs[places[i]] = made(i, harvest, chunk[0])
                     if on_run is not None:
                         on_run(places[i], runs[places[i]])
         conditions = {
             "programs": len(self.groups),
-            "layout": self.groups[0][0].layout,
+            "layout": self.groups[0].trainer.layout,
             "device": jax.devices()[0].device_kind,
             "compile_seconds": self.compile_seconds,
             "train_seconds": time.perf_counter() - begin,
@@ -197,7 +204,7 @@ class Engine:
 
     def _plan(
         self, members: list[int], also: Sequence[Recipe], layout: str, width: int | None, segment_steps: int | None
-    ) -> tuple[Trainer, list[int], list[Settings]]:
+    ) -> "_Group":
         own = [self.recipes[i] for i in members]
         key = group_key(own[0], self.task)
         room = [recipe for recipe in also if group_key(recipe, self.task) == key]
@@ -206,11 +213,11 @@ class Engine:
         count = len(members) * len(self.seeds)
         kinds = jax.tree.map(lambda leaf: (np.shape(leaf), str(np.asarray(leaf).dtype)), settings[0])
         tree = jax.tree.structure(settings[0])
-        name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, width, min(count, 64), segment_steps)
+        name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, segment_steps)
         known = self.task.trainers
         if name not in known:
-            known[name] = Trainer(self.task, structure, settings[0], longest, layout, width, count, segment_steps)
-        return known[name], members, settings
+            known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps)
+        return _Group(known[name], members, settings, width or known[name].width(count))
 
 
 def _seed(seed: Any) -> int:

@@ -169,13 +169,18 @@ class Population:
     def _default_width(self, size: int, args: tuple[PyTree, ...], axes: tuple[int | None, ...]) -> int:
         if self.layout == "map":
             return -(-size // (self.threads * CHUNKS_PER_THREAD))
-        width, room = size, _memory_of_device()
-        while width > 1 and room is not None:
-            needs = self.compile(*_take(args, axes, 0, width, size)).memory_analysis()  # type: ignore[attr-defined]
-            if needs is None or needs.temp_size_in_bytes + needs.output_size_in_bytes < room:
-                break
+        width = size
+        while width > 1 and not self.fits(*_take(args, axes, 0, width, size)):
             width = -(-width // 2)
         return width
+
+    def fits(self, *piece: PyTree) -> bool:
+        """False when XLA's own analysis says that a chunk shaped like `piece` needs more memory than is free."""
+        room = _memory_of_device()
+        if room is None:
+            return True
+        needs = self.compile(*piece).memory_analysis()  # type: ignore[attr-defined]
+        return needs is None or needs.temp_size_in_bytes + needs.output_size_in_bytes < room
 
 
 def _memory_of_device() -> int | None:

@@ -1,8 +1,8 @@
 """A trainer: the compiled programs of one structure, and the chain of segments that a chunk of members goes through."""
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -37,7 +37,7 @@ class Harvest(NamedTuple):
 
 
 class Trainer:
-    """Programs for members of one structure, compiled once for a segment's length and a chunk's width.
+    """Programs for members of one structure, compiled once for each width of chunk.
 
     Args:
         task: what is learnt; its arrays are shared by all members.
@@ -45,8 +45,6 @@ class Trainer:
         example: settings of one member, for their shapes.
         longest: most steps of any member that these programs must serve.
         layout: "map" or "vmap".
-        width: members in a chunk; None decides.
-        members: how many there are, which bounds the width.
         segment_steps: steps in a segment, at least 2; None decides: the whole run when it is short, else whole epochs
             of about two seconds a member, else a part of an epoch.
     """
@@ -58,38 +56,46 @@ class Trainer:
         example: Settings,
         longest: int,
         layout: str = "auto",
-        width: int | None = None,
-        members: int = 1,
         segment_steps: int | None = None,
     ):
         self.program = Program(task, structure)
         self._example = jax.tree.map(np.asarray, example)
         per_epoch = structure.steps_per_epoch
         self.total = max(-(-longest // per_epoch) * per_epoch, 2)
-        seconds = self._seconds_per_step()
-        self.steps = min(segment_steps or _cut(self.total, per_epoch, seconds), self.total)
+        self._seconds = self._seconds_per_step()
+        self.steps = min(segment_steps or _cut(self.total, per_epoch, self._seconds), self.total)
         parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
         self.data = parts
         self.advance = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,))
         self.init = Population(self._start, layout, (0, 0))
         self._warm = Population(self._start_from, layout, (0, None, None))
         self.layout = self.advance.layout
-        self.width = width or self._default_width(members, seconds * self.total)
-        self.compile_seconds = 0.0
 
-    def compile(self) -> None:
-        """Compile both programs for the chosen width, if they are not yet."""
-        begin = time.perf_counter()
-        settings, roots = self.shapes()
+    def compile(self, width: int) -> None:
+        """Compile both programs for chunks of a width, if they are not yet."""
+        settings, roots = self.shapes(width)
         self.init.compile(settings, roots)
-        carry = jax.eval_shape(self.init.mapped, settings, roots)
-        self.advance.compile(carry, settings, roots, self.data, np.int32(0))
-        self.compile_seconds += time.perf_counter() - begin
+        self.advance.compile(jax.eval_shape(self.init.mapped, settings, roots), settings, roots, self.data, np.int32(0))
+
+    def width(self, members: int) -> int:
+        """Members in a chunk: on CPU enough for some hundredths of a second, elsewhere as many as fit the device."""
+        if self.layout == "map":
+            wanted = min(WIDEST_CHUNK, max(1.0, SECONDS_PER_CHUNK / (self._seconds * self.total)))
+            return min(1 << int(math.log2(wanted)), members)
+        width = min(members, WIDEST_BLOCK)
+        while width > 1:
+            settings, roots = self.shapes(width)
+            carry = jax.eval_shape(self.init.mapped, settings, roots)
+            if self.advance.fits(carry, settings, roots, self.data, np.int32(0)):
+                break
+            width = -(-width // 2)
+        return width
 
     def chains(
         self,
         settings: Sequence[Settings],
         seeds: Sequence[int],
+        width: int,
         start: tuple[PyTree, PyTree] | None = None,
         on_segment: Callable[[int, Harvest], None] | None = None,
     ) -> Iterator[tuple[list[int], Harvest]]:
@@ -97,18 +103,18 @@ class Trainer:
 
         Args:
             settings, seeds: one a member.
+            width: members in a chunk; the last one is padded with members that have nothing to do.
             start: weights and other state to begin from, instead of initial ones.
             on_segment: called as `on_segment(first member of the chunk, harvest)` after each segment, from whichever
                 thread serves the chunk.
         """
-        self.compile()
         roots = _roots(seeds)
-        chunks = [list(range(i, min(i + self.width, len(seeds)))) for i in range(0, len(seeds), self.width)]
+        chunks = [list(range(i, min(i + width, len(seeds)))) for i in range(0, len(seeds), width)]
         pieces = []
         for chunk in chunks:
-            padded = chunk + [chunk[-1]] * (self.width - len(chunk))
+            padded = chunk + [chunk[-1]] * (width - len(chunk))
             rows = [settings[i] for i in chunk]
-            idle = [_idle(settings[chunk[-1]])] * (self.width - len(chunk))
+            idle = [_idle(settings[chunk[-1]])] * (width - len(chunk))
             stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *rows, *idle)
             pieces.append((chunk, stacked, roots[np.array(padded)]))
 
@@ -162,19 +168,13 @@ class Trainer:
     def _start_from(self, settings: Settings, weights: PyTree, rest: PyTree) -> Carry:
         return self.program.start(settings, weights, rest)
 
-    def shapes(self) -> tuple[PyTree, Any]:
+    def shapes(self, width: int) -> tuple[PyTree, Any]:
         """Shapes of a chunk's settings and key data."""
 
         def widened(leaf: Any) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((self.width, *leaf.shape), jax.dtypes.canonicalize_dtype(leaf.dtype))
+            return jax.ShapeDtypeStruct((width, *leaf.shape), jax.dtypes.canonicalize_dtype(leaf.dtype))
 
-        return jax.tree.map(widened, self._example), jax.ShapeDtypeStruct((self.width, 2), jnp.uint32)
-
-    def _default_width(self, members: int, seconds: float) -> int:
-        if self.layout == "map":
-            wanted = min(WIDEST_CHUNK, max(1.0, SECONDS_PER_CHUNK / seconds))
-            return min(1 << int(math.log2(wanted)), members)
-        return min(members, WIDEST_BLOCK)
+        return jax.tree.map(widened, self._example), jax.ShapeDtypeStruct((width, 2), jnp.uint32)
 
     def _seconds_per_step(self) -> float:
         """Three forward passes' operations, at a speed that a core reaches."""
@@ -206,8 +206,6 @@ def _cut(total: int, per_epoch: int, seconds_per_step: float) -> int:
 
 def _idle(settings: Settings) -> Settings:
     """Settings of padding: a member that has nothing to do."""
-    from dataclasses import replace
-
     return replace(settings, steps=np.int32(0))
 
 

@@ -224,6 +224,7 @@ def test_training_again_compiles_nothing(compilations):
     task = classes()
     hj.fit(task, recipe("sgd", "constant", "tanh", 0.0, 1))
     hj.fit(task, recipe("sgd", "constant", "tanh", 0.0, 1).replace(learning_rate=0.3), seed=4)
+    hj.fit_population(task, [recipe("sgd", "constant", "tanh", 0.0, 1)], width=1, seeds=[1, 2, 3])
     assert compilations == ["_start", "_advance"]
 
 

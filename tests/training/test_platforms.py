@@ -20,8 +20,8 @@ def test_a_population_of_every_rule_lowers(platform, layout):
             hj.optimizers.names(), 3 * list(hj.schedules.SHAPES), 3 * list(hj.activations.TABLE), strict=False
         )
     ]
-    trainer = Engine(classes(), recipes, layout=layout, width=4).groups[0][0]
-    settings, roots = trainer.shapes()
+    trainer = Engine(classes(), recipes, layout=layout).groups[0].trainer
+    settings, roots = trainer.shapes(4)
     assert "module" in trainer.init.lower(settings, roots, platforms=(platform,)).as_text()
     carry = jax.eval_shape(trainer.init.mapped, settings, roots)
     text = trainer.advance.lower(carry, settings, roots, trainer.data, np.int32(0), platforms=(platform,)).as_text()
