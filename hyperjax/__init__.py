@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hyperjax.reports import plot as plot
-    from hyperjax.reports import report as report
+    from hyperjax.reports.report import report as report
     from hyperjax.schedules import epochs as epochs
     from hyperjax.schedules import fraction as fraction
     from hyperjax.studies import integer as integer
     from hyperjax.studies import log_integer as log_integer
     from hyperjax.studies import log_uniform as log_uniform
-    from hyperjax.studies import space as space
-    from hyperjax.studies import study as study
     from hyperjax.studies import uniform as uniform
+    from hyperjax.studies.search import study as study
+    from hyperjax.studies.space import space as space
     from hyperjax.tasks import Task as Task
     from hyperjax.training import Recipe as Recipe
     from hyperjax.training import fit as fit

@@ -93,4 +93,3 @@ def positive_integer(name: str, value: Any) -> int:
     if not whole or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     return int(value)
-

@@ -146,13 +146,14 @@ def _run(
     from hyperjax.studies import study as search
 
     interrupted = False
-    with trial_progress(console) as progress:
-        try:
+    try:
+        with trial_progress(console) as progress:
             result = search(task, space, trials, seeds, seed=seed, progress=progress)
-        except StudyInterrupted as stop:
-            result, interrupted = stop.study, True
+    except StudyInterrupted as stop:
+        result, interrupted = stop.study, True
     if not result.trials:
-        raise KeyboardInterrupt
+        print("hyperjax: interrupted before a trial had finished", file=sys.stderr)
+        return 130
     write_study(result, folder)
     if as_json:
         print(json.dumps(summary(result), indent=2))
@@ -188,4 +189,4 @@ def _keep_compiled_programs(wanted: bool) -> None:
         settings["jax_persistent_cache_min_compile_time_secs"] = 0.1
         settings["jax_persistent_cache_min_entry_size_bytes"] = -1
     for name, value in settings.items():
-        jax.config.update(name, value)  # type: ignore[no-untyped-call]
+        jax.config.update(name, value)

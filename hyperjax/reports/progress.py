@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def trial_progress(console: "Console") -> Iterator[Callable[[int, int], None]]:
     """Show a bar while the block runs; yields the callback `progress(done, total)` that moves it.
 
-    Before the first call, programs are compiling, and the bar says so.
+    Before the first call, programs are compiling, and the bar says so. It vanishes when the block raises.
     """
     import time
 
@@ -26,20 +26,27 @@ def trial_progress(console: "Console") -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.fields[speed]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as bar:
-        shown = bar.add_task("compiling", total=None, speed="")
-        begin: list[float] = []
+    bar = Progress(*columns, console=console)
+    shown = bar.add_task("compiling", total=None, speed="")
+    begin: list[float] = []
 
-        def progress(done: int, total: int) -> None:
-            if not begin:
-                begin.append(time.perf_counter())
-            seconds = time.perf_counter() - begin[0]
-            if done and seconds:
-                rate = done / seconds
-                left = (total - done) / rate
-                speed = f"{rate:.1f} trials/s, {left:.0f} s left" if done < total else f"{rate:.1f} trials/s"
-            else:
-                speed = ""
-            bar.update(shown, description="training", completed=done, total=total, speed=speed)
+    def progress(done: int, total: int) -> None:
+        if not begin:
+            begin.append(time.perf_counter())
+        seconds = time.perf_counter() - begin[0]
+        if done and seconds:
+            rate = done / seconds
+            left = (total - done) / rate
+            speed = f"{rate:.1f} trials/s, {left:.0f} s left" if done < total else f"{rate:.1f} trials/s"
+        else:
+            speed = ""
+        bar.update(shown, description="training", completed=done, total=total, speed=speed)
 
+    bar.start()
+    try:
         yield progress
+    except BaseException:
+        bar.live.transient = True  # what went wrong is said in one line, with no bar above it
+        bar.live.stop()
+        raise
+    bar.stop()

@@ -1,7 +1,8 @@
 """Studies: what to vary, the search, and its result."""
 
+from hyperjax.studies.ranges import Range, integer, log_integer, log_uniform, uniform
 from hyperjax.studies.search import StudyInterrupted, study
-from hyperjax.studies.space import Range, Space, default_space, integer, log_integer, log_uniform, space, uniform
+from hyperjax.studies.space import Space, default_space, space
 from hyperjax.studies.space_file import read_space
 from hyperjax.studies.study import Effect, EffectPoint, Study, Trial
 

@@ -4,19 +4,20 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import jax
 import numpy as np
 
 from hyperjax.checks import positive_integer
+from hyperjax.studies.ranges import Range
 from hyperjax.studies.samplers import draw
-from hyperjax.studies.space import Range, Space
+from hyperjax.studies.space import Space
 from hyperjax.studies.study import Study, Trial
 from hyperjax.tasks import Task
-from hyperjax.training.evaluate import evaluate
 from hyperjax.training.engine import Engine
+from hyperjax.training.evaluate import evaluate
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
@@ -154,10 +155,17 @@ def _on_test(task: Task, trials: tuple[Trial, ...], direction: str) -> dict[str,
 
 
 def _machine() -> dict[str, Any]:
-    packages = {name: version(name) for name in ("hyperjax", "jax", "flax", "optax")}
+    packages = {name: _version(name) for name in ("hyperjax", "jax", "flax", "optax")}
     return {
         "versions": {"python": platform.python_version(), **packages},
         "backend": jax.default_backend(),
         "devices": len(jax.devices()),
         "cores": os.cpu_count(),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from its sources: no reason to lose a study
+        return "not installed"

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from hyperjax.schedules import epochs, fraction
-from hyperjax.studies.space import MAPPINGS, Space, integer, log_integer, log_uniform, space, uniform
+from hyperjax.studies.ranges import integer, log_integer, log_uniform, uniform
+from hyperjax.studies.space import MAPPINGS, Space, space
 
 
 def read_space(path: str | Path, **fixed: Any) -> Space:

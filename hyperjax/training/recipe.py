@@ -39,7 +39,7 @@ class Recipe:
     | `optimizer` | name of a rule, or an optax factory (structure) | a name | 3. rule |
     | `momentum` | momentum's or RMSprop's decay; None is the rule's own | 0 to below 1 | 3. rule |
     | `optimizer_arguments` | the rule's other numbers (`b1`, `b2`, `eps`, ...) | by rule | 3. rule |
-    | `weight_decay` | decoupled: `weight_decay * weights` joins the direction; None: the default | at least 0 | 4. decay |
+    | `weight_decay` | decoupled: `weight_decay * weights` joins the direction; None: default | at least 0 | 4. decay |
     | `learning_rate` | number, or a Schedule in absolute values | at least 0 | 5. rate |
     | `schedule` | name of a shape that multiplies a plain rate and spans what follows the warm-up | a name | 5. rate |
     | `schedule_arguments` | the shape's arguments | by schedule | 5. rate |

@@ -2,13 +2,14 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from hyperjax.reports import study_table, trials_csv
 from hyperjax.reports.wording import number, recipe_code, seconds, value_text
-from hyperjax.schedules import cosine_decay, epochs
+from hyperjax.schedules import cosine_decay, epochs, fraction
 from hyperjax.training.recipe import Recipe
 
 
@@ -45,6 +46,32 @@ def test_the_terminal_table_says_what_did_not_finish(study_of):
     assert "stopped" in shown(study_table(study_of(4, unfinished=4)), width=120)
     assert "[red]" in shown(study_table(study_of(2, task="[red]x")))
     assert "±" in shown(study_table(study_of(4, seeds=(0, 1))), width=120)
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 95, 120, 200])
+def test_the_terminal_table_cuts_nothing_at_any_width(study_of, width):
+    study = study_of(24, seeds=(0, 1))
+    table = study_table(study, rows=24)
+    text = shown(table, width=width)
+    assert all(len(line) <= width for line in text.splitlines()) and "…" not in text
+    words = text.replace("\n", " ").split()
+    for name in ("optimizer", "schedule", "decay", "dropout", "batch", "size"):
+        assert name in words
+    for trial in study.trials:
+        assert str(trial.number) in words and trial.values["optimizer"] in words and trial.values["schedule"] in words
+        assert value_text(trial.values["dropout"], 2) in words and value_text(trial.values["weight_decay"], 2) in words
+    if width < 95:
+        pairs = [f"weight decay {value_text(trial.values['weight_decay'], 2)}" for trial in study.trials]
+        assert all(pair in text for pair in pairs) and " ·\n" not in text.replace(" \n", "\n")
+    assert ("searched" in words) == (width < 95)
+
+
+def test_lengths_are_shown_in_their_unit(study_of):
+    study = study_of(4)
+    lengths = (fraction(0.05), epochs(2), epochs(1), 0)
+    trials = [replace(t, values={"warmup": v}) for t, v in zip(study.trials, lengths, strict=True)]
+    text = shown(study_table(replace(study, trials=tuple(trials), space={"warmup": "lengths"})))
+    assert all(words in text for words in ("5 %", "2 epochs", "1 epoch "))
 
 
 def test_the_csv_holds_every_trial_and_seed(study_of, tmp_path):

@@ -101,7 +101,9 @@ def test_fields_that_cannot_matter_are_blanked():
     for values in draw(mixed, 60, 0):
         recipe = mixed.recipe(values)
         assert (recipe.momentum is None) == (values["optimizer"] in ("adagrad", "adam"))
-        assert recipe.optimizer_arguments == ({"b2": values["optimizer_arguments.b2"]} if recipe.optimizer == "adam" else {})
+        assert recipe.optimizer_arguments == (
+            {"b2": values["optimizer_arguments.b2"]} if recipe.optimizer == "adam" else {}
+        )
         wanted = {"alpha": values["schedule_arguments.alpha"]} if recipe.schedule == "cosine_decay" else {}
         assert recipe.schedule_arguments == wanted
     smooth = space(loss=["cross_entropy", "squared_error"], label_smoothing=[0.05, 0.1])
@@ -122,7 +124,9 @@ def test_the_base_recipe_decides_what_the_space_leaves_open():
         optimizer="nesterov", epochs=3, momentum=0.7
     )
     momentum.refuse_unread(hj.Recipe(optimizer="nesterov"))
-    with pytest.raises(ValueError, match=r"momentum must be left out, since optimizer adam can read b1.*numbers from 0.5"):
+    with pytest.raises(
+        ValueError, match=r"momentum must be left out, since optimizer adam can read b1.*numbers from 0.5"
+    ):
         momentum.refuse_unread(hj.Recipe())
 
 
@@ -153,6 +157,8 @@ def test_corners_show_every_choice_and_both_ends_for_each_structure():
         for name, options in made.entries.items():
             ends = [options.low, options.high] if name == "learning_rate" else options
             assert all(any(c[name] == end for c in here) for end in ends if name != "batch_size"), name
+        pairs = {(c["schedule"], str(c["warmup"])) for c in here}
+        assert len(pairs) == 2 * 3  # a schedule's pieces and the warm-up's add up
 
 
 def test_a_length_is_a_choice_like_any_other():
@@ -173,7 +179,11 @@ SPACES = {
         schedule=["constant", "step_decay", "linear"], warmup=[0, hj.fraction(0.2)], batch_size=10, epochs=[1, 2]
     ),
     "a model's width": space(
-        {"model.width": hj.integer(4, 5)}, optimizer=["sgd", "lion"], activation=["relu", "tanh"], batch_size=10, epochs=1
+        {"model.width": hj.integer(4, 5)},
+        optimizer=["sgd", "lion"],
+        activation=["relu", "tanh"],
+        batch_size=10,
+        epochs=1,
     ),
     "an activation or the model's own": space(
         activation=[None, "relu", "gelu"], optimizer=["sgd", "lion"], dropout=[None, 0.1, 0.2], batch_size=10, epochs=1
@@ -228,11 +238,17 @@ def test_a_second_study_of_a_space_compiles_nothing(monkeypatch):
         (lambda: hj.uniform(math.nan, 1), "low of uniform must be a number in .* got nan"),
         (lambda: hj.integer(0.5, 2), "low and high of integer must be whole numbers, got 0.5 and 2"),
         (lambda: space(optimizer=[]), "optimizer must have at least one choice, got an empty list"),
-        (lambda: space(optimiser=["sgd"]), "space must name fields of a recipe, .*'optimiser'; did you mean 'optimizer'"),
+        (
+            lambda: space(optimiser=["sgd"]),
+            "space must name fields of a recipe, .*'optimiser'; did you mean 'optimizer'",
+        ),
         (lambda: space({3: 4}), "space must name fields of a recipe, .* got 3"),
         (lambda: space({"learning_rate.x": 1}), "got 'learning_rate.x'; did you mean 'learning_rate'"),
         (lambda: space({"model.": 1}), r"got 'model\.'"),
-        (lambda: space({"model.width": 4}, model={"depth": 2}), "space must give model whole or by its parts, got both"),
+        (
+            lambda: space({"model.width": 4}, model={"depth": 2}),
+            "space must give model whole or by its parts, got both",
+        ),
         (lambda: space(optimizer=["sgd", "adan"]), "optimizer must be one of .*'adan'; did you mean 'adam'"),
         (lambda: space(optimizer=[["sgd"]]), r"optimizer must be one number or name at a time, got \['sgd'\]"),
         (lambda: space(schedule=[["linear"]]), r"schedule must be one number or name at a time, got \['linear'\]"),
@@ -247,15 +263,24 @@ def test_a_second_study_of_a_space_compiles_nothing(monkeypatch):
         (lambda: space(batch_size=hj.uniform(16, 32)), "batch_size must be a whole number .* got 16.0"),
         (lambda: space(batch_size=[32, 0]), "batch_size must be a whole number of at least 1, or 'full', got 0"),
         (lambda: space(epochs=0), "epochs must be a number in .* got 0"),
-        (lambda: space(optimizer=["adam"], momentum=[0.9]), "momentum must be left out, since optimizer adam can read b1"),
-        (lambda: space({"optimizer_arguments.eps_rot": 0}), "optimizer_arguments.eps_rot must be left out, .* mean 'eps_root'"),
+        (
+            lambda: space(optimizer=["adam"], momentum=[0.9]),
+            "momentum must be left out, since optimizer adam can read b1",
+        ),
+        (
+            lambda: space({"optimizer_arguments.eps_rot": 0}),
+            "optimizer_arguments.eps_rot must be left out, .* mean 'eps_root'",
+        ),
         (lambda: space(learning_rate=[[0.1]]), r"learning_rate must be one number or name at a time, got \[0.1\]"),
         (lambda: space(batch_size=np.array([8, 16])), r"batch_size must be one number or name at a time, got array"),
         (
             lambda: space({"optimizer_arguments.b2": hj.uniform(0.9, 1.5)}, optimizer=["sgd", "adam"]),
             r"b2 must be a number in \[0, 1.*got 1.5",
         ),
-        (lambda: space({"schedule_arguments.alpha": 0.1}, schedule=["linear"]), "schedule_arguments.alpha must be left out"),
+        (
+            lambda: space({"schedule_arguments.alpha": 0.1}, schedule=["linear"]),
+            "schedule_arguments.alpha must be left out",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_when_the_space_is_made(make, message):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import hyperjax as hj
-from hyperjax.studies import read_space
-from hyperjax.studies.space import Range
+from hyperjax.studies import Range, read_space
 
 
 @pytest.fixture
@@ -81,7 +80,10 @@ def test_what_is_fixed_outside_gives_way_to_the_file(read):
         ("[model]\nwidth = []", "model.width must have at least one choice, got an empty list"),
         ("[learning]\nrate = 1", "learning must be a table such as .* got {'rate': 1}"),
         ("dropout = []", "dropout must have at least one choice, got an empty list"),
-        ("dropout = {low = 0.5, high = 0.1}", "dropout: low of uniform must be at most high, got low 0.5 above high 0.1"),
+        (
+            "dropout = {low = 0.5, high = 0.1}",
+            "dropout: low of uniform must be at most high, got low 0.5 above high 0.1",
+        ),
         ("dropout = {low = 0, high = 2}", r"dropout must be a number in \[0, 1\], got 2.0"),
         ("dropout = 2", r"dropout must be a number in \[0, 1\], got 2"),
         ("learning_rate = {low = 0, high = 1, log = true}", "learning_rate: low of log_uniform must be above 0"),
@@ -89,8 +91,14 @@ def test_what_is_fixed_outside_gives_way_to_the_file(read):
         ("learning_rate = {low = [0], high = 1}", r"learning_rate: low of uniform must be a number, got \[0\]"),
         ("learning_rate = {low = 0, high = inf}", "learning_rate: high of uniform must be a number in .* got inf"),
         ("learning_rate = {low = 0}", "learning_rate must be a table of low, high and perhaps log and integer, got"),
-        ("learning_rate = {low = 0, hihg = 1}", "learning_rate must be a table of low, high and perhaps log and integer"),
-        ("learning_rate = {low = 0, high = 1, lgo = true}", "learning_rate must be a table of low, high and perhaps log"),
+        (
+            "learning_rate = {low = 0, hihg = 1}",
+            "learning_rate must be a table of low, high and perhaps log and integer",
+        ),
+        (
+            "learning_rate = {low = 0, high = 1, lgo = true}",
+            "learning_rate must be a table of low, high and perhaps log",
+        ),
         ("learning_rate = {low = 0, high = 1, log = 'yes'}", "log of learning_rate must be true or false, got 'yes'"),
         ("learning_rate = {low = 0, high = 1, integer = 1}", "integer of learning_rate must be true or false, got 1"),
         ("learning_rate = {}", "learning_rate must be a table such as .* got {}"),
@@ -128,10 +136,10 @@ def test_files_that_cannot_be_read(tmp_path):
         read_space(tmp_path / "absent.toml")
     with pytest.raises(ValueError, match=r"space must be a TOML file, got '.*': Is a directory"):
         read_space(tmp_path)
+    (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"space must be a TOML file, got '.*x.toml': Not a directory"):
-        (tmp_path / "file").write_text("")
         read_space(tmp_path / "file" / "x.toml")
-    with pytest.raises(ValueError, match="space must be a TOML file, got 'a+': File name too long"):
+    with pytest.raises(ValueError, match=r"space must be a TOML file, got 'a+': File name too long"):
         read_space("a" * 300)
 
 

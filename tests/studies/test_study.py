@@ -1,6 +1,7 @@
 """Studies: ranking, intervals, effects, divergence, the test set, and what Ctrl-C leaves."""
 
 import math
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import hyperjax as hj
 from hyperjax.studies import StudyInterrupted
 from hyperjax.studies.study import Study, Trial
-from hyperjax.training.population import Population
+from hyperjax.training.mapping import Population
 from tests.training.made import classes
 
 T_TWO_DEGREES = 4.302652729911275  # two-sided 95 % of Student's t, from tables
@@ -66,7 +67,9 @@ def test_seeds_become_an_interval():
 
 def test_the_effect_of_a_number_is_binned_with_intervals():
     rates = [0.1, 0.4, 0.2, 0.3, 0.6, 0.5, 0.9]
-    study = made([0.1, 0.4, 0.3, 0.2, 0.8, 0.6, -5], [{"learning_rate": r} for r in rates], logs=frozenset({"learning_rate"}))
+    study = made(
+        [0.1, 0.4, 0.3, 0.2, 0.8, 0.6, -5], [{"learning_rate": r} for r in rates], logs=frozenset({"learning_rate"})
+    )
     effect = study.effect("learning_rate", bins=3)
     assert (effect.kind, effect.log, effect.metric, effect.direction) == ("number", True, "validation_accuracy", "max")
     assert [(p.low, p.high, p.trials) for p in effect.points] == [(0.1, 0.2, 2), (0.3, 0.4, 2), (0.5, 0.6, 2)]
@@ -187,8 +190,18 @@ def test_an_interruption_hands_over_what_had_finished(task, study, finished):
     assert bool(part.test) == (finished > 0)
 
 
+def test_a_study_run_from_sources_that_are_not_installed_is_not_lost(task, monkeypatch):
+    def absent(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("hyperjax.studies.search.version", absent)
+    assert hj.study(task, RATES, trials=6, seeds=2).conditions["versions"]["hyperjax"] == "not installed"
+
+
 def test_trials_that_diverge_are_counted_and_ranked_last(task):
-    wild = hj.space(loss="squared_error", activation="relu", optimizer="sgd", learning_rate=[0.01, 1e6], batch_size=10, epochs=2)
+    wild = hj.space(
+        loss="squared_error", activation="relu", optimizer="sgd", learning_rate=[0.01, 1e6], batch_size=10, epochs=2
+    )
     study = hj.study(task, wild, seeds=2)
     assert [trial.values["learning_rate"] for trial in study.ranking] == [0.01, 1e6]
     assert [trial.diverged for trial in study.ranking] == [0, 2]
@@ -196,7 +209,9 @@ def test_trials_that_diverge_are_counted_and_ranked_last(task):
 
 
 def test_a_study_in_which_everything_diverges(task):
-    wild = hj.space(loss="squared_error", activation="relu", optimizer="sgd", learning_rate=[2e6, 1e6], batch_size=10, epochs=2)
+    wild = hj.space(
+        loss="squared_error", activation="relu", optimizer="sgd", learning_rate=[2e6, 1e6], batch_size=10, epochs=2
+    )
     study = hj.study(task, wild)
     assert [trial.diverged for trial in study.ranking] == [1, 1] and study.best.number == 0
     assert math.isnan(study.best.score) and study.test == {}
@@ -238,7 +253,10 @@ def test_a_loss_ranks_downwards_where_there_is_no_metric():
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"seed": "a"}, "seed must be a whole number of at least 0, got 'a'"),
         ({"space": {"epochs": 2}}, r"space must come from hyperjax.space\(...\), got {'epochs': 2}"),
-        ({"space": hj.space(batch_size=[10, 300])}, "batch_size must be at most the 46 training examples of made, got 300; 'full'"),
+        (
+            {"space": hj.space(batch_size=[10, 300])},
+            "batch_size must be at most the 46 training examples of made, got 300; 'full'",
+        ),
         ({"space": hj.space({"hyperparameters.slope": hj.uniform(0, 1)})}, "slope"),
         ({"space": hj.space(warmup=[0, 100], epochs=1)}, "warmup must be at most the run's 2 steps, got 100"),
         ({"space": hj.space(momentum=[0.5, 0.9])}, "momentum must be left out, since optimizer adam can read b1"),

@@ -1,0 +1,395 @@
+"""The command: what it writes and says, what it refuses in one line, and how it ends when interrupted."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import pytest
+
+import hyperjax as hj
+from hyperjax.cli import main
+from hyperjax.reports.folder import prepare_folder, summary, write_study
+from hyperjax.training.mapping import Population
+from tests.training.made import classes
+
+COMMAND = [sys.executable, "-c", "from hyperjax.cli import main; main()"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A cache folder of the test's own, terminals of one width, and the configuration as it was."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = dict(jax.config.values)
+    yield tmp_path
+    for name, value in before.items():
+        if jax.config.values[name] != value:
+            jax.config.update(name, value)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command in this process: exit code, standard output, standard error."""
+
+    def runner(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return runner
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The bundled digits give way to a small task that compiles fast."""
+    task = classes()
+    monkeypatch.setattr("hyperjax.tasks.find", lambda name: task)
+    return task
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        "learning_rate = {low = 1e-3, high = 0.1, log = true}\noptimizer = ['sgd', 'adam']\nbatch_size = 10\n"
+    )
+    return path
+
+
+def retrained(task, best):
+    return float(hj.fit(task, hj.Recipe.from_json(json.dumps(best["recipe"]))).metrics["validation_accuracy"][-1])
+
+
+def table(folder):
+    return list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+
+
+@pytest.mark.slow
+def test_a_study_from_nothing_to_files_that_agree(run, tmp_path):
+    out = tmp_path / "new" / "out"
+    code, said, errors = run("study", "digits", "--trials", 2, "--epochs", 1, "--output", out, "--no-cache")
+    assert code == 0 and errors == ""
+    assert sorted(path.name for path in out.iterdir()) == ["best.json", "report.html", "trials.csv"]
+    assert "digits: best 2 of 2 by validation_accuracy (max)" in said and "Next: open" in said
+    best = json.loads((out / "best.json").read_text())
+    rows = table(out)
+    assert [row["rank"] for row in rows] == ["1", "2"] and best["trials"] == 2 and best["seeds"] == [0]
+    first = best["best"]
+    assert int(rows[0]["trial"]) == first["trial"]
+    assert float(rows[0]["validation_accuracy"]) == pytest.approx(first["validation_accuracy"], rel=1e-9)
+    assert float(rows[0]["validation_accuracy"]) >= float(rows[1]["validation_accuracy"])
+    assert f"{first['validation_accuracy']:.4g}"[:5] in said
+    recipe = hj.Recipe.from_json(json.dumps(first["recipe"]))
+    assert recipe.epochs == 1 and recipe.optimizer == rows[0]["optimizer"]
+    assert float(rows[0]["learning_rate"]) == pytest.approx(recipe.learning_rate, rel=1e-9)
+    assert retrained(hj.tasks.digits(), first) == first["validation_accuracy"] == first["scores"][0]
+    page = (out / "report.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>") and recipe.optimizer in page
+    assert not (tmp_path / "cache").exists()
+
+
+def test_json_alone_goes_to_standard_output(run, made, tiny, tmp_path):
+    arguments = ("--trials", 3, "--seeds", 2, "--epochs", 2, "--space", tiny, "--output", tmp_path / "o", "--no-cache")
+    code, out, err = run("study", "made", *arguments, "--json")
+    result = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert code == 0 and "Wrote" not in out + err
+    assert result == json.loads((tmp_path / "o" / "best.json").read_text())
+    assert result["seeds"] == [0, 1] and len(result["best"]["scores"]) == 2
+    assert result["fixed"] == {"epochs": "2", "batch_size": "10"} and set(result["space"]) == {
+        "learning_rate",
+        "optimizer",
+    }
+    assert retrained(made, result["best"]) == result["best"]["scores"][0]
+    assert run("study", "made", *arguments, "--json")[0] == 2
+
+
+def test_a_folder_that_holds_a_study_is_kept_unless_told(run, made, tiny, tmp_path):
+    arguments = (
+        "study",
+        "made",
+        "--trials",
+        2,
+        "--epochs",
+        1,
+        "--space",
+        tiny,
+        "--output",
+        tmp_path / "o",
+        "--no-cache",
+    )
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "notes.txt").write_text("mine")
+    assert run(*arguments)[0] == 0
+    before = (tmp_path / "o" / "best.json").read_bytes()
+    code, out, err = run(*arguments)
+    assert code == 2 and out == "" and (tmp_path / "o" / "best.json").read_bytes() == before
+    assert "which holds report.html, trials.csv, best.json; see --overwrite" in err
+    assert run(*arguments, "--seed", 5, "--overwrite")[0] == 0
+    assert (tmp_path / "o" / "best.json").read_bytes() != before
+    assert (tmp_path / "o" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_nothing_of_the_table_is_cut(run, made, tmp_path, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code, out, _ = run(
+        "study", "made", "--trials", 3, "--epochs", 1, "--output", tmp_path / "o", "--no-cache", "--seed", 1
+    )
+    assert code == 2  # the default space has batches of 128
+    space = tmp_path / "s.toml"
+    space.write_text(
+        "optimizer = ['adagrad', 'nesterov']\nschedule = ['exponential_decay']\nwarmup = [{fraction = 0.05}, {epochs = 0.5}]\n"
+        "activation = ['sigmoid', 'swish']\ndropout = [0.125, 0.375]\nweight_decay = [0.003, 0.004]\nbatch_size = 10\nl2 = [0, 1e-5]"
+    )
+    code, out, _ = run(
+        "study", "made", "--epochs", 1, "--trials", 4, "--space", space, "--output", tmp_path / "o", "--no-cache"
+    )
+    assert code == 0 and all(len(line) <= columns for line in out.splitlines())
+    best = json.loads((tmp_path / "o" / "best.json").read_text())["best"]
+    for word in (best["recipe"]["optimizer"], best["recipe"]["activation"], f"{best['validation_accuracy']:#.4g}"):
+        assert word in out
+    assert "5 %" in out or "0.5 epochs" in out
+    assert "0.12" in out or "0.38" in out
+    assert "…" not in out.partition("best 4 of 4")[2]  # the bar's clock may be cut
+
+
+def test_version_tasks_and_help_teach(run):
+    assert run("--version") == (0, f"hyperjax {hj.__version__}\n", "")
+    code, out, _ = run("tasks")
+    assert code == 0 and "digits" in out and "Next: hyperjax study digits" in out
+    code, out, _ = run("--help")
+    assert code == 0 and "hyperjax study digits --trials 64 --output out" in out and "tasks" in out
+    code, out, _ = run("study", "--help")
+    assert code == 0 and "hyperjax study digits --trials 256 --output out" in out and "{low = 1e-4, high = 1.0" in out
+    for option in ("--trials", "--seeds", "--epochs", "--space", "--output", "--overwrite", "--json", "--no-cache"):
+        assert option in out
+    assert "Usage: hyperjax" in run()[1]
+
+
+BAD = [
+    (("study", "digitz"), "task must be one of digits, got 'digitz'; did you mean 'digits'?"),
+    (("study",), "Missing argument 'task'; see: hyperjax study --help"),
+    (("studdy",), "No such command 'studdy'. Did you mean 'study'?; see: hyperjax --help"),
+    (("study", "digits", "more"), "Got unexpected extra argument(s) (more); see: hyperjax study --help"),
+    (("study", "digits", "--trails", "5"), "No such option: --trails (Possible options: --trials); see"),
+    (("--verbose",), "No such option: --verbose"),
+    (("study", "digits", "--trials"), "'--trials'"),
+    (("study", "digits", "--trials", "0"), "trials must be a whole number of at least 1, got 0"),
+    (("study", "digits", "--trials", "-5"), "trials must be a whole number of at least 1, got -5"),
+    (("study", "digits", "--trials", "many"), "trials must be a whole number of at least 1, got 'many'"),
+    (("study", "digits", "--trials", "2.5"), "trials must be a whole number of at least 1, got 2.5"),
+    (("study", "digits", "--trials", ""), "trials must be a whole number of at least 1, got ''"),
+    (("study", "digits", "--seeds", "0"), "seeds must be a whole number of at least 1, got 0"),
+    (("study", "digits", "--seeds", "-5"), "seeds must be a whole number of at least 1, got -5"),
+    (("study", "digits", "--seeds", "many"), "seeds must be a whole number of at least 1, got 'many'"),
+    (("study", "digits", "--epochs", "0"), "epochs must be a number in (0, inf), got 0"),
+    (("study", "digits", "--epochs", "-5"), "epochs must be a number in (0, inf), got -5"),
+    (("study", "digits", "--epochs", "many"), "epochs must be a number above 0, got 'many'"),
+    (("study", "digits", "--epochs", "nan"), "epochs must be a number in (0, inf), got nan"),
+    (("study", "digits", "--epochs", "inf"), "epochs must be a number in (0, inf), got inf"),
+    (("study", "digits", "--seed", "-1"), "seed must be a whole number of at least 0, got -1"),
+    (("study", "digits", "--seed", "x"), "seed must be a whole number of at least 0, got 'x'"),
+    (
+        ("study", "digits", "--space", "absent.toml"),
+        "space must be a TOML file, got 'absent.toml', which does not exist",
+    ),
+    (("study", "digits", "--output", "a" * 300), "output must be a folder that can be written, got 'aaa"),
+]
+
+
+@pytest.fixture
+def nothing_compiles(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("compiled before everything was checked")
+
+    monkeypatch.setattr(Population, "_compile_piece", refuse)
+
+
+def refused(outcome, message):
+    code, out, err = outcome
+    assert code == 2
+    assert out == ""
+    assert err.startswith("hyperjax: ") and err.endswith("\n") and err.count("\n") == 1
+    assert message in err
+
+
+@pytest.mark.usefixtures("nothing_compiles")
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(a)[:40] for a, _ in BAD])
+def test_bad_arguments_end_with_one_line(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    refused(run(*arguments), message)
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD_SPACES = [
+    ("optimizer = []", "optimizer must have at least one choice, got an empty list"),
+    ("optimizer = ['sgd', 'adan']", "optimizer must be one of sgd, momentum"),
+    ("activation = 'relux'", "activation must be one of"),
+    ("optimiser = ['sgd']", "got 'optimiser'; did you mean 'optimizer'?"),
+    ("dropout = 2", "dropout must be a number in [0, 1], got 2"),
+    ("learning_rate = -0.1", "learning_rate must be a number in [0, inf), got -0.1"),
+    ("learning_rate = {low = 1.0, high = 0.1}", "low of uniform must be at most high, got low 1.0 above high 0.1"),
+    (
+        "learning_rate = {low = 0, high = 0.1, log = true}",
+        "low of log_uniform must be above 0 for a logarithmic scale, got 0",
+    ),
+    ("learning_rate = {low = 'a', high = 0.1}", "low of uniform must be a number, got 'a'"),
+    ("learning_rate = 'fast'", "learning_rate must be a number"),
+    ("[", "space must be a TOML file"),
+    (
+        "batch_size = [32, 5000]",
+        "batch_size must be at most the 1437 training examples of digits, got 5000; 'full' takes all",
+    ),
+    ("hyperparameters.slope = [0.1, 0.2]", "slope must be bound by a hyperparameter of that name in the model"),
+    ("model.width = [8, 16]", "got 'width'"),
+    ("warmup = 1e6", "warmup must be at most the run's"),
+    ("optimizer = 'adam'\nmomentum = 0.9", "momentum must be left out, since optimizer adam can read"),
+]
+
+
+@pytest.mark.usefixtures("nothing_compiles")
+@pytest.mark.parametrize("json_wanted", [(), ("--json",)], ids=["table", "json"])
+@pytest.mark.parametrize(("text", "message"), BAD_SPACES, ids=[text[:40] for text, _ in BAD_SPACES])
+def test_bad_spaces_end_with_one_line(run, tmp_path, text, message, json_wanted):
+    (tmp_path / "s.toml").write_text(text)
+    outcome = run(
+        "study", "digits", "--trials", 4, "--space", tmp_path / "s.toml", "--output", tmp_path / "o", *json_wanted
+    )
+    refused(outcome, message)
+
+
+@pytest.mark.usefixtures("nothing_compiles")
+def test_folders_that_cannot_be_written_end_with_one_line(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(run("study", "digits", "--output", tmp_path / "file"), "output must be a folder that can be written, got")
+    refused(run("study", "digits", "--output", tmp_path / "file" / "o"), "Not a directory")
+    (tmp_path / "o" / "report.html").mkdir(parents=True)
+    message = "output must be a folder where report.html can be written"
+    refused(run("study", "digits", "--output", tmp_path / "o", "--overwrite"), message)
+    (tmp_path / "random").write_bytes(bytes(range(256)) * 16)
+    refused(run("study", "digits", "--space", tmp_path / "random"), "space must be a TOML file, got")
+
+
+def test_a_disk_that_fills_up_is_told_in_one_line(run, made, tiny, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "report.html")
+
+    monkeypatch.setattr("hyperjax.reports.folder.report", full)
+    code, _, err = run(
+        "study", "made", "--trials", 2, "--epochs", 1, "--space", tiny, "--output", tmp_path / "o", "--no-cache"
+    )
+    assert (code, err) == (1, "hyperjax: report.html could not be written or read: No space left on device\n")
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"best.json", "trials.csv"}  # the small ones first
+
+
+def test_a_study_without_a_score_is_still_json(tmp_path):
+    wild = hj.space(
+        loss="squared_error", activation="relu", optimizer="sgd", learning_rate=[1e6, 2e6], batch_size=10, epochs=2
+    )
+    study = hj.study(classes(), wild)
+    write_study(study, prepare_folder(tmp_path / "o"))
+    best = json.loads((tmp_path / "o" / "best.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert best["diverged"] == 2 and best["best"]["validation_accuracy"] is None and best["best"]["scores"] == [None]
+    assert math.isnan(study.best.score) and summary(study) == best
+
+
+def stopping_after(count):
+    """The study that the command calls, with a Ctrl-C after so many trials."""
+    search = hj.studies.study
+
+    def stopped(task, space, *rest, progress, **named):
+        def watched(done, total):
+            progress(done, total)
+            if done == count:
+                raise KeyboardInterrupt
+
+        return search(task, space, *rest, progress=watched, **named)
+
+    return stopped
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_interruption_keeps_what_had_finished(run, made, tiny, tmp_path, monkeypatch, count):
+    monkeypatch.setattr("hyperjax.studies.study", stopping_after(count))
+    arguments = ("--trials", 6, "--epochs", 1, "--space", tiny, "--output", tmp_path / "o", "--no-cache")
+    code, out, err = run("study", "made", *arguments)
+    assert code == 130
+    if count == 0:
+        assert (out, err) == ("", "hyperjax: interrupted before a trial had finished\n") and list(
+            (tmp_path / "o").iterdir()
+        ) == []
+        return
+    assert "Interrupted: 2 finished trials were kept." in out and "best 2 of 2" in out and err == ""
+    best = json.loads((tmp_path / "o" / "best.json").read_text())
+    assert best["trials"] == 2 and best["conditions"]["interrupted"] and best["conditions"]["asked_trials"] == 6
+    assert len(table(tmp_path / "o")) == 2
+    assert (tmp_path / "o" / "report.html").stat().st_size > 100_000
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_real_process(tmp_path):
+    (tmp_path / "s.toml").write_text(
+        "learning_rate = {low = 1e-3, high = 0.1, log = true}\nepochs = 20\nbatch_size = 32\n"
+    )
+    arguments = ["study", "digits", "--trials", "2000", "--space", "s.toml", "--output", "o"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(tmp_path)
+    ) as process:
+        kept = tmp_path / "cache" / "hyperjax" / "programs"
+        deadline = time.monotonic() + 120
+        while len(list(kept.glob("jit_mapped-*-cache"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)  # both programs compile
+        time.sleep(4)  # trains for a minute or more
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err.decode()
+    assert b"Traceback" not in err and b"Traceback" not in out
+    best = json.loads((tmp_path / "o" / "best.json").read_text())
+    rows = table(tmp_path / "o")
+    assert 0 < best["trials"] == len(rows) < 2000
+    assert {row["state"] for row in rows} <= {"finished"} and (tmp_path / "o" / "report.html").exists()
+
+
+def environment(tmp_path, **more):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")}
+    return kept | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)} | more
+
+
+@pytest.mark.slow
+def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path):
+    (tmp_path / "s.toml").write_text("learning_rate = [0.01, 0.02]\nepochs = 0.1\n")
+
+    def files(folder):
+        return [path for path in folder.rglob("*") if path.is_file()]
+
+    def study(*more, **variables):
+        command = [*COMMAND, "study", "digits", "--space", "s.toml", "--output", "o", "--overwrite", *more]
+        begin = time.perf_counter()
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(tmp_path, **variables), capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return time.perf_counter() - begin, json.loads((tmp_path / "o" / "best.json").read_text())["conditions"]
+
+    study("--no-cache")
+    study("--no-cache", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "chosen"))
+    assert not (tmp_path / "cache").exists() and not files(tmp_path / "chosen")
+    _, cold = study()
+    kept = files(tmp_path / "cache" / "hyperjax")
+    assert kept
+    _, warm = study()
+    assert warm["compile_seconds"] < cold["compile_seconds"]
+    assert {f for f in files(tmp_path / "cache" / "hyperjax") if "atime" not in f.name} == {
+        f for f in kept if "atime" not in f.name
+    }
+    study(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "chosen"), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
+    assert files(tmp_path / "chosen")
