@@ -1,6 +1,7 @@
 """The command line: arguments in, messages out."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,8 @@ app = typer.Typer(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; bad input ends with one line and exit code 2, Ctrl-C with 130."""
+    # XLA reports as errors, on stderr, features of its own that it misses in programs from its own cache (jax 0.10).
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="hyperjax", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -178,8 +181,6 @@ def _number(text: str) -> int | float | str:
 
 def _keep_compiled_programs(wanted: bool) -> None:
     """Turn JAX's persistent compilation cache on, in the folder that the user has chosen for it or ours, or off."""
-    import os
-
     import jax
 
     settings: dict[str, Any] = {"jax_enable_compilation_cache": wanted}

@@ -202,7 +202,7 @@ def test_what_is_compiled_depends_on_the_space_and_not_on_the_sample(name):
         values = draw(made, trials, seed)
         recipes = [made.recipe(v) for v in values]
         engine = Engine(task, recipes, width=1, also=[made.recipe(v) for v in made.corners(values)])
-        return {repr((t.program.structure, t.shapes(), t.total)) for t, _, _ in engine.groups}
+        return {repr((g.trainer.program.structure, g.trainer.shapes(1), g.trainer.total)) for g in engine.groups}
 
     whole = programs(0, 40)
     assert all(programs(seed, 3) <= whole for seed in range(1, 6))
