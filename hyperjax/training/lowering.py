@@ -61,6 +61,8 @@ def lower_together(
 
 def _settings(recipe: Recipe, task: Task, structure: Structure, shaped: bool, clipped: bool) -> Settings:
     per_epoch = structure.steps_per_epoch
+    longest = (2**31 - 1) // per_epoch  # steps are counted in 32 bits
+    require(recipe.epochs <= longest, f"epochs must be at most {longest} here, got {recipe.epochs!r}")
     steps = max(1, math.ceil(recipe.epochs * per_epoch - 1e-6))
     epoch_starts = np.minimum(np.arange(math.ceil(steps / per_epoch) + 1) * per_epoch, steps).astype(np.float64)
 

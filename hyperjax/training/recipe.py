@@ -97,8 +97,9 @@ class Recipe:
         mappings += [] if callable(self.optimizer) else [self.optimizer_arguments]
         named = {name: getattr(self, name) for name in _NUMBERS} | {k: v for m in mappings for k, v in m.items()}
         for name, value in named.items():
-            if callable(value) and not isinstance(value, Schedule):
-                raise ValueError(f"{name} must be a number or a Schedule of hyperjax.schedules, got {value!r}")
+            alien = callable(value) and not isinstance(value, Schedule)
+            if alien or isinstance(value, list | tuple | dict | np.ndarray | jax.Array):
+                raise ValueError(f"{name} must be one number or a Schedule of hyperjax.schedules, got {value!r}")
         for name in ("learning_rate", "epochs", "l2", "warmup"):
             if getattr(self, name) is None:
                 raise ValueError(f"{name} must be a number in [0, inf), got None")

@@ -89,6 +89,8 @@ def test_repr_shows_what_differs_from_the_defaults():
         ({"learning_rate": "high"}, r"learning_rate must be a number in \[0, inf\), got 'high'"),
         ({"learning_rate": float("nan")}, r"learning_rate must be a number in \[0, inf\), got nan"),
         ({"learning_rate": None}, r"learning_rate must be a number in \[0, inf\), got None"),
+        ({"learning_rate": [0.1]}, r"learning_rate must be one number or a Schedule of .*got \[0.1\]"),
+        ({"weight_decay": lambda step: 0.1}, r"weight_decay must be one number or a Schedule of .*got <function"),
         ({"batch_size": 0}, r"batch_size must be a whole number of at least 1, or 'full', got 0"),
         ({"batch_size": 1.5}, r"batch_size must be a whole number of at least 1, or 'full', got 1.5"),
         ({"batch_size": "all"}, r"batch_size must be a whole number of at least 1, or 'full', got 'all'"),
@@ -149,6 +151,7 @@ def test_unknown_fields_suggest_the_nearest():
             r"label_smoothing must be left out for the loss squared_error",
         ),
         ({"label_smoothing": 1.0}, r"label_smoothing must be a number in \[0, 1\), got 1.0"),
+        ({"epochs": 1e300}, r"epochs must be at most 214748364 here, got 1e\+300"),
         ({"warmup": hj.epochs(20)}, r"warmup must be at most the run's 20 steps, got epochs\(20\)"),
     ],
 )
