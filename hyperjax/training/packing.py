@@ -12,7 +12,6 @@ from hyperjax.types import PyTree
 # A loop on CPU pays for each array that it carries and each pass over one; above this size the pass itself costs more
 # than its overhead, and the copies that packing needs begin to show.
 PACKED_BELOW = 1 << 20  # elements
-_STRIPS = 8
 
 
 class Packing:
@@ -54,24 +53,13 @@ class Packing:
         return self._treedef.unflatten(leaves)
 
 
-def global_norm(trees: Sequence[jax.Array], zero: jax.Array | float = 0.0) -> jax.Array:
+def global_norm(trees: Sequence[jax.Array]) -> jax.Array:
     """2-norm over all entries of some arrays, in float32 at least.
-
-    Each square is rounded before it is added when `zero` is a -0.0 that the compiler cannot see; else it may contract
-    the two, here and not there, and the last bit depends on the program around.
 
     >>> float(global_norm([jnp.array([3.0]), jnp.array([4.0])]))
     5.0
     """
-    total = jnp.asarray(sum(_sum_of_squares(leaf, zero) for leaf in trees))
+    squares = [jnp.sum(jnp.square(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)))) for leaf in trees]
+    total = jnp.asarray(sum(squares))
     positive = total > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, total, 1.0)), 0.0)
-
-
-def _sum_of_squares(leaf: jax.Array, zero: jax.Array | float) -> jax.Array:
-    # A long reduction on CPU is compiled into several passes, after one that writes the squares. Added strip by strip
-    # they are one pass, and an eighth is left to reduce.
-    flat = jnp.ravel(leaf).astype(jnp.promote_types(leaf.dtype, jnp.float32))
-    strip = flat.size // _STRIPS
-    strips = [jnp.square(flat[i * strip : (i + 1) * strip]) + zero for i in range(_STRIPS)]
-    return jnp.sum(sum(strips)) + jnp.sum(jnp.square(flat[_STRIPS * strip :]) + zero)

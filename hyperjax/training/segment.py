@@ -48,7 +48,7 @@ def segment(
             carry.weights,
         )
         leaves = jax.tree.leaves(gradient.by_weights)
-        norm = global_norm(leaves, _hidden_zero(carry.step))
+        norm = global_norm(leaves)
         # The square of a large gradient overflows before the gradient does: look closer, but only then.
         finite = jnp.isfinite(gradient.loss) & lax.cond(
             jnp.isfinite(norm), lambda _: True, lambda g: jnp.all(jnp.stack([jnp.isfinite(x).all() for x in g])), leaves
@@ -133,12 +133,7 @@ def _update(
         gradient = _clip(gradient, norm, settings, step)
     updates, optimizer = program.optimizer(settings, step).update(gradient, optimizer, weights)
     weights = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), weights, updates)
-    return (weights, optimizer), global_norm(jax.tree.leaves(updates), _hidden_zero(step)).astype(program.recorded)
-
-
-def _hidden_zero(step: Array) -> Array:
-    """-0.0, which no compiler can know: see `global_norm`."""
-    return -0.0 * step.astype(jnp.float32)
+    return (weights, optimizer), global_norm(jax.tree.leaves(updates)).astype(program.recorded)
 
 
 def _clip(gradient: PyTree, norm: Array, settings: Settings, step: Array) -> PyTree:
