@@ -184,7 +184,7 @@ def _keep_compiled_programs(wanted: bool) -> None:
     import jax
 
     settings: dict[str, Any] = {"jax_enable_compilation_cache": wanted}
-    if wanted and jax.config.jax_compilation_cache_dir is None:
+    if wanted and getattr(jax.config, "jax_compilation_cache_dir", None) is None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         settings["jax_compilation_cache_dir"] = str(Path(home) / "hyperjax" / "programs")
         settings["jax_persistent_cache_min_compile_time_secs"] = 0.1

@@ -138,7 +138,8 @@ def key(seed: Seed) -> jax.Array:
         number = int(seed)
         require(-(2**63) <= number < 2**64, f"seed must be a whole number of at most 64 bits, got {seed}")
         words = _from_words(np.uint32(number & 0xFFFFFFFF), np.uint32((number >> 32) & 0xFFFFFFFF))
-        return jax.random.wrap_key_data(words, impl=IMPLEMENTATION)
+        typed: jax.Array = jax.random.wrap_key_data(words, impl=IMPLEMENTATION)
+        return typed
     integers = hasattr(seed, "dtype") and jnp.issubdtype(seed.dtype, jnp.integer)
     require(integers, f"seed must be a whole number or an array of them, got {seed!r}")
     if (
@@ -147,7 +148,8 @@ def key(seed: Seed) -> jax.Array:
         words = _from_words(seed.astype(np.uint32), (seed >> 32).astype(np.uint32))
     else:
         words = _seed(jnp.asarray(seed))
-    return jax.random.wrap_key_data(jnp.moveaxis(words, 0, -1), impl=IMPLEMENTATION)
+    typed: jax.Array = jax.random.wrap_key_data(jnp.moveaxis(words, 0, -1), impl=IMPLEMENTATION)
+    return typed
 
 
 def streams(seed: Seed) -> Streams:

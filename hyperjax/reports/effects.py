@@ -35,7 +35,7 @@ def variance_share(effect: Effect) -> float:
     if total <= 1e-24 * max(1.0, float(scores.mean()) ** 2):
         return math.nan
     between = sum(point.trials * (point.interval.mean - scores.mean()) ** 2 for point in effect.points)
-    return max(0.0, 1 - (1 - between / total) * (trials - 1) / (trials - groups))
+    return float(max(0.0, 1 - (1 - between / total) * (trials - 1) / (trials - groups)))
 
 
 def ranked_effects(study: Study) -> list[tuple[Effect, float]]:
