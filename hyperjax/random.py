@@ -148,7 +148,7 @@ def key(seed: Seed) -> jax.Array:
         words = _from_words(seed.astype(np.uint32), (seed >> 32).astype(np.uint32))
     else:
         words = _seed(jnp.asarray(seed))
-    typed: jax.Array = jax.random.wrap_key_data(jnp.moveaxis(words, 0, -1), impl=IMPLEMENTATION)
+    typed = jax.random.wrap_key_data(jnp.moveaxis(words, 0, -1), impl=IMPLEMENTATION)
     return typed
 
 
