@@ -102,6 +102,7 @@ IMPLEMENTATION: Hashable = extend.define_prng_impl(
     name="hash",
     tag="hash",
 )
+_wrap: Callable[[jax.Array], jax.Array] = functools.partial(jax.random.wrap_key_data, impl=IMPLEMENTATION)
 
 
 class Streams(NamedTuple):
@@ -138,18 +139,15 @@ def key(seed: Seed) -> jax.Array:
         number = int(seed)
         require(-(2**63) <= number < 2**64, f"seed must be a whole number of at most 64 bits, got {seed}")
         words = _from_words(np.uint32(number & 0xFFFFFFFF), np.uint32((number >> 32) & 0xFFFFFFFF))
-        typed: jax.Array = jax.random.wrap_key_data(words, impl=IMPLEMENTATION)
-        return typed
+        return _wrap(words)
     integers = hasattr(seed, "dtype") and jnp.issubdtype(seed.dtype, jnp.integer)
     require(integers, f"seed must be a whole number or an array of them, got {seed!r}")
-    if (
-        isinstance(seed, np.ndarray) and seed.dtype.itemsize == 8
-    ):  # would lose its upper half where 64-bit types are off
+    if isinstance(seed, np.ndarray) and seed.dtype.itemsize == 8:
+        # As a JAX array it would lose its upper half where 64-bit types are off.
         words = _from_words(seed.astype(np.uint32), (seed >> 32).astype(np.uint32))
     else:
         words = _seed(jnp.asarray(seed))
-    typed = jax.random.wrap_key_data(jnp.moveaxis(words, 0, -1), impl=IMPLEMENTATION)
-    return typed
+    return _wrap(jnp.moveaxis(words, 0, -1))
 
 
 def streams(seed: Seed) -> Streams:
