@@ -47,29 +47,28 @@ def segment(
             lambda weights: _no_gradient(program, carry, weights),
             carry.weights,
         )
-        leaves = jax.tree.leaves(gradient.by_weights)
-        norm = global_norm(leaves)
-        # The square of a large gradient overflows before the gradient does: look closer, but only then.
-        finite = jnp.isfinite(gradient.loss) & lax.cond(
-            jnp.isfinite(norm), lambda _: True, lambda g: jnp.all(jnp.stack([jnp.isfinite(x).all() for x in g])), leaves
+        norm, moves = lax.cond(
+            active,
+            lambda gradient: _measured(program, gradient),
+            lambda _: (jnp.full((), jnp.nan, program.recorded), False),
+            gradient,
         )
         moving = (carry.weights, carry.optimizer)
         (weights, optimizer), update_norm = lax.cond(
-            active & finite,
+            moves,
             lambda m: _update(program, m, gradient.by_weights, norm, settings, carry.step),
             lambda m: (m, jnp.full((), jnp.nan, program.recorded)),
             moving,
         )
         carry = Carry(
-            step=carry.step + (active & finite).astype(jnp.int32),
+            step=carry.step + moves.astype(jnp.int32),
             validated=carry.validated,
-            diverged_at=jnp.where(active & ~finite, carry.step, carry.diverged_at),
+            diverged_at=jnp.where(active & ~moves, carry.step, carry.diverged_at),
             weights=weights,
-            rest=jax.tree.map(lambda new, old: jnp.where(finite, new, old), gradient.rest, carry.rest),
+            rest=jax.tree.map(lambda new, old: jnp.where(moves, new, old), gradient.rest, carry.rest),
             optimizer=optimizer,
         )
         carry, validation = _validate(program, carry, settings, streams, data, counter)
-        norm = jnp.where(active, norm, jnp.nan).astype(program.recorded)
         return carry, Record(gradient.loss, norm, update_norm, gradient.metrics, validation)
 
     return lax.scan(step, carry, start + jnp.arange(steps, dtype=jnp.int32))
@@ -119,6 +118,19 @@ def _gradient(
     return gradient
 
 
+def _measured(program: Program, gradient: _Gradient) -> tuple[Array, Array]:
+    """Norm of the gradient, and whether it and the loss are finite."""
+    leaves = jax.tree.leaves(gradient.by_weights)
+    norm = global_norm(leaves).astype(program.recorded)
+
+    def every_entry(leaves: list[Array]) -> Array:
+        return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]))
+
+    # The square of a large gradient overflows before the gradient does: look closer, but only then.
+    finite = lax.cond(jnp.isfinite(norm), lambda _: True, every_entry, leaves)
+    return norm, finite & jnp.isfinite(gradient.loss)
+
+
 def _no_gradient(program: Program, carry: Carry, weights: PyTree) -> _Gradient:
     nan = jnp.full((), jnp.nan, program.recorded)
     metrics = jnp.full((len(program.metric_names),), jnp.nan, program.recorded)
@@ -132,8 +144,15 @@ def _update(
     if settings.clip_norm is not None:
         gradient = _clip(gradient, norm, settings, step)
     updates, optimizer = program.optimizer(settings, step).update(gradient, optimizer, weights)
-    weights = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), weights, updates)
-    return (weights, optimizer), global_norm(jax.tree.leaves(updates)).astype(program.recorded)
+
+    def moved(weights: PyTree, updates: PyTree) -> tuple[PyTree, Array]:
+        weights = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), weights, updates)
+        return weights, global_norm(jax.tree.leaves(updates)).astype(program.recorded)
+
+    # Always true, which no compiler knows: it must not fuse the norm with the rule, else the order in which squares
+    # are added, and the last bit, depends on which rules the program holds.
+    weights, update_norm = lax.cond(step >= 0, moved, lambda weights, _: (weights, norm), weights, updates)
+    return (weights, optimizer), update_norm
 
 
 def _clip(gradient: PyTree, norm: Array, settings: Settings, step: Array) -> PyTree:
