@@ -103,8 +103,8 @@ def fit_population(
 
 class _Group(NamedTuple):
     trainer: Trainer
-    members: list[int]  # places among the recipes
-    settings: list[Settings]
+    places: list[int]  # of its members among all runs
+    settings: list[Settings]  # of each member
     width: int  # members in a chunk
 
 
@@ -165,28 +165,21 @@ class Engine:
         self.compile()
         begin = time.perf_counter()
         runs: dict[int, Run] = {}
-        for trainer, members, settings, width in self.groups:
-            places = [m * len(self.seeds) + s for m in members for s in range(len(self.seeds))]
-            of = [settings[i] for i in range(len(members)) for _ in self.seeds]
-            seeds = [seed for _ in members for seed in self.seeds]
+        for group in self.groups:
+            seeds = [self.seeds[place % len(self.seeds)] for place in group.places]
+            start = None if init is None else weights_of(group.trainer.program, init)
 
-            def made(
-                i: int, harvest: Harvest, offset: int, trainer: Any = trainer, of: Any = of, places: Any = places
-            ) -> Run:
-                place = places[i]
-                recipe, seed = self.recipes[place // len(self.seeds)], self.seeds[place % len(self.seeds)]
-                return to_run(trainer.program, recipe, seed, of[i], harvest, i - offset, trainer.layout)
-
-            def after(first: int, harvest: Harvest, made: Any = made) -> None:
+            def after(first: int, harvest: Harvest, group: _Group = group) -> None:
                 if on_segment is not None:
-                    on_segment(made(first, harvest, first))
+                    on_segment(self._run(group, first, harvest, 0))
 
-            start = None if init is None else weights_of(trainer.program, init)
-            for chunk, harvest in trainer.chains(of, seeds, width, start, after if on_segment else None):
-                for i in chunk:
-                    runs[places[i]] = made(i, harvest, chunk[0])
+            chains = group.trainer.chains(group.settings, seeds, group.width, start, after if on_segment else None)
+            for chunk, harvest in chains:
+                for row, member in enumerate(chunk):
+                    place = group.places[member]
+                    runs[place] = self._run(group, member, harvest, row)
                     if on_run is not None:
-                        on_run(places[i], runs[places[i]])
+                        on_run(place, runs[place])
         conditions = {
             "programs": len(self.groups),
             "layout": self.groups[0].trainer.layout,
@@ -196,6 +189,20 @@ class Engine:
         }
         return Runs([runs[place] for place in range(self.size)], conditions)
 
+    def _run(self, group: _Group, member: int, harvest: Harvest, row: int) -> Run:
+        """The run of a group's member, which is a row of its chunk's harvest."""
+        recipe, seed = divmod(group.places[member], len(self.seeds))
+        trainer = group.trainer
+        return to_run(
+            trainer.program,
+            self.recipes[recipe],
+            self.seeds[seed],
+            group.settings[member],
+            harvest,
+            row,
+            trainer.layout,
+        )
+
     def _grouped(self) -> dict[Hashable, list[int]]:
         groups: dict[Hashable, list[int]] = {}
         for i, recipe in enumerate(self.recipes):
@@ -204,20 +211,21 @@ class Engine:
 
     def _plan(
         self, members: list[int], also: Sequence[Recipe], layout: str, width: int | None, segment_steps: int | None
-    ) -> "_Group":
+    ) -> _Group:
         own = [self.recipes[i] for i in members]
         key = group_key(own[0], self.task)
         room = [recipe for recipe in also if group_key(recipe, self.task) == key]
-        settings, structure = lower_together(own, self.task, room)
-        longest = max(int(s.steps) for s in lower_together([*own, *room], self.task)[0])
-        count = len(members) * len(self.seeds)
+        settings, structure = lower_together([*own, *room], self.task)
+        longest = max(int(each.steps) for each in settings)
         kinds = jax.tree.map(lambda leaf: (np.shape(leaf), str(np.asarray(leaf).dtype)), settings[0])
         tree = jax.tree.structure(settings[0])
         name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, segment_steps)
         known = self.task.trainers
         if name not in known:
             known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps)
-        return _Group(known[name], members, settings, width or known[name].width(count))
+        places = [member * len(self.seeds) + seed for member in members for seed in range(len(self.seeds))]
+        each = [settings[i] for i in range(len(members)) for _ in self.seeds]
+        return _Group(known[name], places, each, width or known[name].width(len(places)))
 
 
 def _seed(seed: Any) -> int:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from hyperjax import random
-from hyperjax.training.in_force import batch_sizes, in_force
+from hyperjax.training.in_force import in_force
 from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import MOST_RECORDED_STEPS, Run
@@ -33,7 +33,7 @@ def to_run(
     ended = diverged_at is not None or done >= total
     validations = _validations(done, per_epoch, seen, diverged_at is not None)
     epochs = np.minimum(validations, done) / per_epoch
-    metrics = _training_metrics(program, recipe, record, validations, done)
+    metrics = _training_metrics(program, record, validations, done)
     if "validation" in task.data:
         rows = record.validation[validations - 1]
         names = [f"validation_{name}" for name in ("loss", *program.metric_names)]
@@ -54,7 +54,7 @@ def to_run(
         diverged_at=diverged_at,
         finished=ended,
         layout=layout,
-        _numbers=partial(in_force, recipe, settings, task),
+        _numbers=partial(in_force, task, program.structure, recipe, settings),
         _model=_model_of(program, settings, carry, seed),
     )
 
@@ -66,19 +66,18 @@ def _validations(done: int, per_epoch: int, seen: int, diverged: bool) -> np.nda
     return ends[ends <= seen]
 
 
-def _training_metrics(
-    program: Program, recipe: Recipe, record: Record, validations: np.ndarray, done: int
-) -> dict[str, np.ndarray]:
+def _training_metrics(program: Program, record: Record, validations: np.ndarray, done: int) -> dict[str, np.ndarray]:
     """Means over the examples seen since the last validation."""
-    columns = np.concatenate([record.loss[:, None], record.metrics], axis=1)[:done]
-    weights = batch_sizes(recipe, program.task, np.arange(done))[:, None].astype(np.float64)
-    per_epoch = program.structure.steps_per_epoch
-    rows = [
-        np.average(columns[end - per_epoch : end], axis=0, weights=weights[end - per_epoch : end, 0])
-        for end in validations
-    ]
-    table = np.asarray(rows, np.float32).reshape(len(validations), columns.shape[1])
-    return {f"train_{name}": table[:, i] for i, name in enumerate(("loss", *program.metric_names))}
+    names = [f"train_{name}" for name in ("loss", *program.metric_names)]
+    if not len(validations):
+        return {name: np.zeros(0, np.float32) for name in names}
+    sizes = program.structure.batch_sizes(done)[:, None].astype(np.float64)
+    columns = np.concatenate([record.loss[:done, None], record.metrics[:done]], axis=1)
+    starts = validations - program.structure.steps_per_epoch
+    end = min(int(validations[-1]), done)  # of a run that diverged, the steps of its last epoch belong to no mean
+    sums = np.add.reduceat((columns * sizes)[:end], starts, axis=0)
+    means = sums / np.add.reduceat(sizes[:end], starts, axis=0)
+    return dict(zip(names, means.astype(np.float32).T, strict=True))
 
 
 def _model_of(program: Program, settings: Settings, carry: Carry, seed: int) -> Callable[[], Any]:

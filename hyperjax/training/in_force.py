@@ -11,14 +11,17 @@ from hyperjax.schedules import Schedule
 from hyperjax.tasks import Task
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.settings import Settings
+from hyperjax.training.structure import Structure
 
 
-def in_force(recipe: Recipe, settings: Settings, task: Task, name: str, steps: np.ndarray) -> np.ndarray:
+def in_force(
+    task: Task, structure: Structure, recipe: Recipe, settings: Settings, name: str, steps: np.ndarray
+) -> np.ndarray:
     """Values of one of a recipe's numbers at some steps.
 
     Args:
-        recipe, settings: what was written and what it became.
-        task: what it was trained on.
+        task, structure: what was trained, and the static part of how.
+        recipe, settings: what was written, and the leaves that it became.
         name: "learning_rate", or any other number that the recipe has or takes a default for.
         steps: i64[n].
     Returns: f32[n].
@@ -29,7 +32,7 @@ def in_force(recipe: Recipe, settings: Settings, task: Task, name: str, steps: n
     known = _numbers(recipe, task)
     number = known[one_of("name", name, ["learning_rate", *known])]
     if isinstance(number, Schedule):
-        number = number.resolve(_epoch_starts(recipe, task, int(settings.steps)))(steps)
+        number = number.resolve(structure.epoch_starts(int(settings.steps)))(steps)
     return np.broadcast_to(np.asarray(number, np.float32), steps.shape)
 
 
@@ -46,22 +49,3 @@ def _numbers(recipe: Recipe, task: Task) -> dict[str, Any]:
     for field in ("label_smoothing", "dropout"):
         known |= {} if getattr(recipe, field) is None else {field: getattr(recipe, field)}
     return known | dict[str, Any](recipe.hyperparameters)
-
-
-def _epoch_starts(recipe: Recipe, task: Task, steps: int) -> np.ndarray:
-    per_epoch = steps_an_epoch(recipe, task)
-    return np.minimum(np.arange(math.ceil(steps / per_epoch) + 1) * per_epoch, steps).astype(np.float64)
-
-
-def steps_an_epoch(recipe: Recipe, task: Task) -> int:
-    """Steps that see each training example once under a recipe."""
-    examples = task.size("train")
-    size = examples if recipe.batch_size == "full" else int(recipe.batch_size)
-    return -(-examples // size)
-
-
-def batch_sizes(recipe: Recipe, task: Task, steps: np.ndarray) -> np.ndarray:
-    """i64[n], examples in the batch of each step."""
-    per_epoch, examples = steps_an_epoch(recipe, task), task.size("train")
-    size = examples if recipe.batch_size == "full" else int(recipe.batch_size)
-    return np.where((steps + 1) % per_epoch == 0, examples - (per_epoch - 1) * size, size)

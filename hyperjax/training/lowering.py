@@ -27,23 +27,19 @@ def group_key(recipe: Recipe, task: Task) -> Hashable:
     return _batch_size(recipe, task), _arguments(recipe), factory, names, bound
 
 
-def lower_together(
-    recipes: Sequence[Recipe], task: Task, also: Sequence[Recipe] = ()
-) -> tuple[list[Settings], Structure]:
+def lower_together(recipes: Sequence[Recipe], task: Task) -> tuple[list[Settings], Structure]:
     """Settings of recipes with one group key, in one form, and the structure of the program that holds them all.
 
     Args:
-        recipes: at least one.
+        recipes: at least one; those that the program must only have room for (the rest of a space) among them.
         task: what they are trained on.
-        also: recipes that the program must have room for too (the rest of a space), though they are not members.
     """
-    everyone = [*recipes, *also]
-    first = everyone[0]
-    names = tuple(dict.fromkeys(_loss_name(recipe, task) for recipe in everyone)) if isinstance(task.loss, str) else ()
+    first = recipes[0]
+    names = tuple(dict.fromkeys(_loss_name(recipe, task) for recipe in recipes)) if isinstance(task.loss, str) else ()
     if not isinstance(task.loss, str):
-        for recipe in everyone:
+        for recipe in recipes:
             _refuse_loss(recipe, task)
-    activations = tuple(dict.fromkeys(recipe.activation for recipe in everyone if recipe.activation is not None))
+    activations = tuple(dict.fromkeys(recipe.activation for recipe in recipes if recipe.activation is not None))
     structure = Structure(
         examples=task.size("train"),
         batch_size=_batch_size(first, task),
@@ -53,10 +49,9 @@ def lower_together(
         choices=(("activation", tuple(sorted(activations))),) if activations else (),
         numbers=_model_numbers(first),
     )
-    shaped = any(recipe.schedule != "constant" or _is_long(recipe.warmup) for recipe in everyone)
-    clipped = any(recipe.clip_norm is not None for recipe in everyone)
-    loose = [_settings(recipe, task, structure, shaped, clipped) for recipe in everyone]
-    return _in_one_form(loose)[: len(recipes)], structure
+    shaped = any(recipe.schedule != "constant" or _is_long(recipe.warmup) for recipe in recipes)
+    clipped = any(recipe.clip_norm is not None for recipe in recipes)
+    return _in_one_form([_settings(recipe, task, structure, shaped, clipped) for recipe in recipes]), structure
 
 
 def _settings(recipe: Recipe, task: Task, structure: Structure, shaped: bool, clipped: bool) -> Settings:
@@ -64,7 +59,7 @@ def _settings(recipe: Recipe, task: Task, structure: Structure, shaped: bool, cl
     longest = (2**31 - 1) // per_epoch  # steps are counted in 32 bits
     require(recipe.epochs <= longest, f"epochs must be at most {longest} here, got {recipe.epochs!r}")
     steps = max(1, math.ceil(recipe.epochs * per_epoch - 1e-6))
-    epoch_starts = np.minimum(np.arange(math.ceil(steps / per_epoch) + 1) * per_epoch, steps).astype(np.float64)
+    epoch_starts = structure.epoch_starts(steps)
 
     def resolved(number: Any) -> Any:
         return number.resolve(epoch_starts) if isinstance(number, Schedule) else number

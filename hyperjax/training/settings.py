@@ -52,12 +52,6 @@ class Settings:
         """The loss's numbers in force at a step."""
         return {name: at(number, step) for name, number in self.loss_arguments.items()}
 
-    def named(self) -> dict[str, Any]:
-        """Every number by the name that a recipe knows it by, `learning_rate` apart (see `rate_at`)."""
-        rule = {} if self.rule is None else dict(self.rule.numbers)
-        clip = {} if self.clip_norm is None else {"clip_norm": self.clip_norm}
-        return rule | self.arguments | clip | self.loss_arguments | self.numbers
-
 
 def at(number: Any, step: Any) -> Array | float:
     """A number in force at a step: a schedule's value there, or the number itself."""

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hyperjax.batching import last_batch_size, steps_per_epoch
 
 
@@ -32,6 +34,16 @@ class Structure:
     def steps_per_epoch(self) -> int:
         """Batches that see each example once."""
         return steps_per_epoch(self.examples, self.batch_size)
+
+    def epoch_starts(self, steps: int) -> np.ndarray:
+        """f64[epochs + 1], the first step of each epoch of a run of so many steps, and the run's end."""
+        per_epoch = self.steps_per_epoch
+        return np.minimum(np.arange(-(-steps // per_epoch) + 1) * per_epoch, steps).astype(np.float64)
+
+    def batch_sizes(self, steps: int) -> np.ndarray:
+        """i64[steps], examples in the batch of each of the first steps of a run."""
+        ends_epoch = (np.arange(steps) + 1) % self.steps_per_epoch == 0
+        return np.where(ends_epoch, self.last_batch, self.batch_size)
 
     @property
     def last_batch(self) -> int:

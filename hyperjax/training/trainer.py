@@ -29,7 +29,7 @@ WIDEST_BLOCK = 512
 
 
 class Harvest(NamedTuple):
-    """A chunk after a segment: the records of all its segments so far on the host, and its carry."""
+    """A chunk after a segment, on the host: the records of all its segments so far, and its carry."""
 
     records: Record  # each [members, steps so far, ...]
     carry: Carry  # each [members, ...]
@@ -145,13 +145,14 @@ class Trainer:
             parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:members], record))
             whole = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
             parts = [whole]
-            ended = (np.asarray(carry.step) >= settings.steps) | (np.asarray(carry.diverged_at) >= 0)
+            # A copy, since the next segment overwrites what is donated to it and what is handed out may be kept.
+            kept: Carry = jax.tree.map(lambda leaf: np.array(leaf)[:members], carry)
+            diverged = kept.diverged_at >= 0
+            ended = (kept.step >= settings.steps[:members]) | diverged
             validated = counter + self.steps >= -(-wanted // self._per_epoch) * self._per_epoch
-            done = bool(ended.all()) and (validated or bool((np.asarray(carry.diverged_at) >= 0).all()))
+            done = bool(ended.all()) and (validated or bool(diverged.all()))
             last = done or counter + self.steps >= self.total
-            # What is handed out may be kept; the next segment would overwrite what was donated to it.
-            kept = carry if last else jax.tree.map(lambda leaf: np.array(leaf), carry)
-            yield Harvest(whole, jax.tree.map(lambda leaf: leaf[:members], kept), last)
+            yield Harvest(whole, kept, last)
             if last:
                 return
 
