@@ -61,43 +61,43 @@ def coefficients(
     if debias_first is not False:
         power, power_next = b1**step, b1 ** (step + 1)
         if b1_product is not None:
-            power = _where(has("b1_scheduled"), b1_product, power)
-            power_next = _where(has("b1_scheduled"), b1_product * rule.at(step)["b1"], power_next)
-        c1, c1_next = _where(debias_first, 1 - power, 1.0), _where(debias_first, 1 - power_next, 1.0)
+            power = choose(has("b1_scheduled"), b1_product, power)
+            power_next = choose(has("b1_scheduled"), b1_product * rule.at(step)["b1"], power_next)
+        c1, c1_next = choose(debias_first, 1 - power, 1.0), choose(debias_first, 1 - power_next, 1.0)
     if debias_second is not False:
         b2_power = b2**step
         if b2_product is not None:
-            b2_power = _where(has("b2_scheduled"), b2_product, b2_power)
-        c2 = _where(debias_second, 1 - b2_power, 1.0)
+            b2_power = choose(has("b2_scheduled"), b2_product, b2_power)
+        c2 = choose(debias_second, 1 - b2_power, 1.0)
 
     rectifier, divides = 1.0, precondition
     rectify = has("rectify")
     if rectify is not False:
         tractable, factor = _rectification(b2, b2_power, step, number["threshold"])
-        rectifier = _where(rectify, factor, 1.0)
-        divides = _both(precondition, _where(rectify, tractable, jnp.ones_like(tractable)))
+        rectifier = choose(rectify, factor, 1.0)
+        divides = _both(precondition, choose(rectify, tractable, jnp.ones_like(tractable)))
 
-    g1 = _where(averaged, 1 - b1, 1.0)
+    g1 = choose(averaged, 1 - b1, 1.0)
     plain = rectifier / c1
     ahead = _both(lookahead, moment)
-    from_first = _where(ahead, plain if ahead is False else b1 * rectifier / c1_next, plain)
-    from_gradient = _where(ahead, 0.0 if ahead is False else g1 * plain, 0.0)
+    from_first = choose(ahead, plain if ahead is False else b1 * rectifier / c1_next, plain)
+    from_gradient = choose(ahead, 0.0 if ahead is False else g1 * plain, 0.0)
     interpolate = has("interpolate")
     if interpolate is not False:
-        from_first = _where(interpolate, number["output_b1"], from_first)
-        from_gradient = _where(interpolate, 1 - number["output_b1"], from_gradient)
+        from_first = choose(interpolate, number["output_b1"], from_first)
+        from_gradient = choose(interpolate, 1 - number["output_b1"], from_gradient)
 
     rate = -learning_rate
     second_averaged = has("second_averaged")
     ordinary = isinstance(c2, float)
     result = Coefficients(
-        l2=_where(has("coupled_decay"), number.get("l2"), 0.0),
-        b1=_where(moment, b1, 0.0),
+        l2=choose(has("coupled_decay"), number.get("l2"), 0.0),
+        b1=choose(moment, b1, 0.0),
         g1=g1,
-        b2=_where(second_averaged, b2, 1.0),
-        g2=_where(second_averaged, 1 - b2, 1.0),
-        mean_decay=_where(has("centered"), b2, 0.0),
-        mean_weight=_where(has("centered"), 1.0 / c2, 0.0),
+        b2=choose(second_averaged, b2, 1.0),
+        g2=choose(second_averaged, 1 - b2, 1.0),
+        mean_decay=choose(has("centered"), b2, 0.0),
+        mean_weight=choose(has("centered"), 1.0 / c2, 0.0),
         # sqrt(second / c2 + eps_root) = sqrt(second + eps_root * c2) / sqrt(c2): one division per number less
         eps_root=number["eps_root"] * c2,
         root_scale=1.0 if ordinary else 1.0 / jnp.sqrt(c2),
@@ -108,13 +108,13 @@ def coefficients(
         from_gradient=from_gradient,
         sign=has("sign"),
         accumulated_update=accumulated,
-        update_decay=_where(accumulated, b2, 0.0),
+        update_decay=choose(accumulated, b2, 0.0),
         rate=rate,
         buffer=buffer,
-        buffer_decay=_where(buffer, b1, 0.0),
-        from_buffer=_where(buffer, _where(lookahead, b1, 1.0), 0.0),
-        from_moved=_where(_both(buffer, _negated(lookahead)), 0.0, 1.0),
-        decay=_where(has("decay"), None if "weight_decay" not in number else rate * number["weight_decay"], 0.0),
+        buffer_decay=choose(buffer, b1, 0.0),
+        from_buffer=choose(buffer, choose(lookahead, b1, 1.0), 0.0),
+        from_moved=choose(_both(buffer, _negated(lookahead)), 0.0, 1.0),
+        decay=choose(has("decay"), None if "weight_decay" not in number else rate * number["weight_decay"], 0.0),
         zero=-0.0 * count.astype(jnp.float32),
     )
     return result, b1_product, b2_product
@@ -123,13 +123,13 @@ def coefficients(
 def _rectification(b2: Any, b2_power: Any, step: jax.Array, threshold: Any) -> tuple[Any, Any]:
     """Whether the second moment's variance is tractable, and the factor that corrects it (RAdam, eq. 5 to 7)."""
     longest = 2.0 / (1.0 - b2) - 1.0
-    length = longest - 2 * step * b2_power / _where(b2_power >= 1, 1.0, 1 - b2_power)
+    length = longest - 2 * step * b2_power / choose(b2_power >= 1, 1.0, 1 - b2_power)
     tractable = (length >= threshold) & (length > 4.0)
     n, n_max = jnp.where(tractable, length, 5.0), jnp.where(tractable, longest, 5.0)
     return tractable, jnp.sqrt((n - 4.0) * (n - 2.0) * n_max / ((n_max - 4.0) * (n_max - 2.0) * n))
 
 
-def _where(condition: Any, yes: Any, no: Any) -> Any:
+def choose(condition: Any, yes: Any, no: Any) -> Any:
     """`jnp.where` that is resolved in Python when the condition is a Python bool."""
     if isinstance(condition, bool):
         return yes if condition else no

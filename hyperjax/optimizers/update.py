@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from hyperjax.checks import require
-from hyperjax.optimizers.coefficients import Coefficients, coefficients
+from hyperjax.optimizers.coefficients import Coefficients, choose, coefficients
 from hyperjax.optimizers.rule import Rule
 from hyperjax.types import Array, Number, PyTree
 
@@ -145,9 +145,9 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
         root = jnp.sqrt(jnp.where(vanishes, 1.0, squared))
         # At a root of 0 and no eps the quotient is 0, with derivative 0: that of an infinite denominator.
         least = jnp.where(c.eps > 0, c.eps, jnp.inf)
-        denominator = _where(c.divides, jnp.where(vanishes, least, _sum(times(c.root_scale, root), c.eps)), 1.0)
+        denominator = choose(c.divides, jnp.where(vanishes, least, _sum(times(c.root_scale, root), c.eps)), 1.0)
 
-    base = first if c.interpolate is False else _where(c.interpolate, m_, first)
+    base = first if c.interpolate is False else choose(c.interpolate, m_, first)
     direction = _sum(times(c.from_first, base), times(c.from_gradient, g))
     if c.sign is True:
         direction = jnp.sign(direction)
@@ -168,7 +168,7 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
     if c.buffer is not False:
         buffer = _sum(times(c.buffer_decay, m_), moved)
         out = _sum(times(c.from_buffer, buffer), times(c.from_moved, moved))
-        first = _where(c.buffer, buffer, first)
+        first = choose(c.buffer, buffer, first)
     out = _sum(times(c.decay, p), out)
     slots = ((first, m), (second, v), (third, s))
     return out.astype(gradient_dtype), *(
@@ -198,12 +198,6 @@ def _root(x: Any) -> Any:
     """The square root, 0 with derivative 0 where `x` is not positive."""
     vanishes = x <= 0  # false for nan, which must stay visible
     return jnp.where(vanishes, 0.0, jnp.sqrt(jnp.where(vanishes, 1.0, x)))
-
-
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    if isinstance(condition, bool):
-        return yes if condition else no
-    return jnp.where(condition, yes, no)
 
 
 def _is_none(x: Any) -> bool:

@@ -84,7 +84,8 @@ class StudyTable:
             numeric = all(is_number(trial.values[name]) for trial in self._ranking if name in trial.values)
             table.add_column(_heading(name), justify="right" if numeric else "left", no_wrap=True)
         for trial in self._ranking:
-            table.add_row(*self._outcome(trial), *(_plain(_short(trial.values.get(name))) for name in names))
+            cells = (_plain(value_text(trial.values.get(name), 2)) for name in names)
+            table.add_row(*self._outcome(trial), *cells)
         return table
 
     def _with_text(self, console: Console, width: int) -> Table:
@@ -95,21 +96,13 @@ class StudyTable:
         table = self._outcomes()
         table.add_column("searched", overflow="fold")
         for trial in self._ranking:
-            parts = [f"{spoken(name)} {_short(value)}" for name, value in trial.values.items()]
+            parts = [f"{spoken(name)} {value_text(value, 2)}" for name, value in trial.values.items()]
             table.add_row(*self._outcome(trial), _plain(_filled(parts, room)))
         return table
 
 
 def _heading(name: str) -> str:
     return _plain("\n".join(spoken(name).split()))
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Length):
-        if value.unit == "fraction":
-            return f"{number(100 * value.value)} %"
-        return f"{number(value.value)} {value.unit if value.value != 1 else value.unit.removesuffix('s')}"
-    return value_text(value, 2)
 
 
 def _filled(parts: list[str], width: int) -> str:
@@ -158,6 +151,8 @@ def _cell(value: Any) -> str:
         return ""
     if is_number(value):
         return f"{value:.10g}" if math.isfinite(value) else "nan"
+    if isinstance(value, Length):
+        return str(value)  # as a recipe has it
     return "" if (text := value_text(value)) == MISSING else text
 
 

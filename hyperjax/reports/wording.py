@@ -48,15 +48,21 @@ def is_number(value: Any) -> bool:
 
 
 def value_text(value: Any, digits: int = 3) -> str:
-    """A hyperparameter's value: numbers shortened, sequences joined, functions by name.
+    """A hyperparameter's value: numbers shortened, lengths in words, sequences joined, functions by name.
 
     >>> value_text(1e-3), value_text("adamw"), value_text((64, 128)), value_text(None), value_text(max)
     ('0.001', 'adamw', '64, 128', '–', 'max')
+    >>> value_text(schedules.fraction(0.2)), value_text(schedules.epochs(1))
+    ('20 %', '1 epoch')
     """
     if value is None:
         return MISSING
     if is_number(value):
         return number(value, digits)
+    if isinstance(value, schedules.Length):
+        if value.unit == "fraction":
+            return f"{number(100 * value.value, digits)} %"
+        return f"{number(value.value, digits)} {value.unit if value.value != 1 else value.unit.removesuffix('s')}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {value_text(item, digits)}" for key, item in value.items())
     if isinstance(value, list | tuple):

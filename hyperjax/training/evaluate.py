@@ -1,5 +1,6 @@
-"""A trained model's loss and metrics over one of a task's sets."""
+"""A trained model's metrics over one of a task's sets."""
 
+import functools
 from typing import Any
 
 import jax
@@ -34,16 +35,16 @@ def evaluate(task: Task, model: nnx.Module, part: str = "validation") -> dict[st
     model = nnx.clone(model)
     model.eval()
     graph, state = nnx.split(model)
-
-    @jax.jit
-    def predict(state: Any, inputs: Any) -> Any:
-        return nnx.merge(graph, state)(inputs)
-
     size = len(jax.tree.leaves(targets)[0])
     blocks = [slice(i, i + 2048) for i in range(0, size, 2048)]
-    predictions = [predict(state, jax.tree.map(lambda a, b=block: a[b], inputs)) for block in blocks]
+    predictions = [_predict(graph, state, jax.tree.map(lambda a, b=block: a[b], inputs)) for block in blocks]
     totals: dict[str, float] = {}
     for name, measure in task.measures.items():
         values = [np.asarray(measure(p, targets[b])) for p, b in zip(predictions, blocks, strict=True)]
         totals[name] = float(np.concatenate(values).mean())
     return totals
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _predict(graph: nnx.GraphDef[nnx.Module], state: Any, inputs: Any) -> Any:
+    return nnx.merge(graph, state)(inputs)

@@ -78,10 +78,10 @@ class Trainer:
         self.advance.compile(jax.eval_shape(self.init.mapped, settings, roots), settings, roots, self.data, np.int32(0))
 
     def width(self, members: int) -> int:
-        """Members in a chunk: on CPU enough for some hundredths of a second, elsewhere as many as fit the device."""
+        """Members in a chunk: on CPU some hundredths of a second's worth, elsewhere as many as fit the device."""
         if self.layout == "map":
-            wanted = min(WIDEST_CHUNK, max(1.0, SECONDS_PER_CHUNK / (self._seconds * self.total)))
-            return min(1 << int(math.log2(wanted)), members)
+            wanted = min(WIDEST_CHUNK, SECONDS_PER_CHUNK / (self._seconds * self.total), members / self.advance.threads)
+            return 1 << int(math.log2(max(wanted, 1.0)))  # powers of two, so that few widths are compiled
         width = min(members, WIDEST_BLOCK)
         while width > 1:
             settings, roots = self.shapes(width)

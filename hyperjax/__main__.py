@@ -1,0 +1,5 @@
+"""`python -m hyperjax` is the command `hyperjax`."""
+
+from hyperjax.cli import main
+
+main()
