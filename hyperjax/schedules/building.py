@@ -77,6 +77,21 @@ def join(schedules: Sequence[Schedule | Scalar], boundaries: Sequence[Length | S
     return _chain([as_schedule(each) for each in schedules], [0.0, *boundaries], [-1] * len(schedules))
 
 
+def in_turn(parts: Sequence[Schedule], lasting: Sequence[Length | Scalar]) -> Schedule:
+    """Schedules of one piece, one after another; each but the last lasts as long as said, in any unit.
+
+    >>> from hyperjax.schedules import constant
+    >>> print(in_turn([constant(1.0), constant(2.0), constant(3.0)], [2, 2])(np.arange(5)))
+    [1. 1. 2. 2. 3.]
+    """
+    if all(part.is_resolved for part in parts) and all(_unit(length) == "steps" for length in lasting):
+        starts: list[Any] = [0.0]
+        for length in lasting:
+            starts.append(starts[-1] + length)
+        return _chain(parts, starts, [-1] * len(parts))
+    return _chain(parts, [0.0, *lasting], [-1, *range(len(lasting))])
+
+
 def warmup(schedule: Schedule | Scalar, warmup_steps: Length | Scalar, init_value: Scalar = 0.0) -> Schedule:
     """Rise linearly to a schedule's first value, then follow the schedule from its beginning.
 

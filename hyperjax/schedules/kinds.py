@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -83,13 +84,69 @@ def _exponential_decay(step: Array, lengths: list[Array], numbers: list[Array]) 
 
 def _cosine_decay(step: Array, lengths: list[Array], numbers: list[Array]) -> Array:
     (duration,), (init_value, alpha, exponent) = lengths[:1], numbers[:3]
-    # A traced length of 0 is over as soon as it has begun.
+    return init_value * ((1 - alpha) * _power(_half_cosine(step, duration), exponent) + alpha)
+
+
+def _cosine(step: Array, lengths: list[Array], numbers: list[Array]) -> Array:
+    (duration,), (init_value, end_value, exponent) = lengths[:1], numbers[:3]
+    weight = _power(_half_cosine(step, duration), exponent)
+    return init_value * weight + end_value * (1 - weight)  # exact at both ends
+
+
+def _half_cosine(step: Array, duration: Array) -> Array:
+    """From 1 down to 0 over a duration; one of 0, traced, is over as soon as it has begun."""
     progress = jnp.where(duration > 0, _progress(step, duration), jnp.where(step > 0, 1.0, 0.0))
-    cosine = 0.5 * (1 + jnp.cos(np.pi * progress))
-    left = cosine > 0  # at the end the derivative of a power below 1 is infinite
-    power = jnp.power(jnp.where(left, cosine, 1.0), exponent)
-    power = jnp.where(left, power, jnp.where(exponent == 0, 1.0, 0.0))
-    return init_value * ((1 - alpha) * power + alpha)
+    return 0.5 * (1 + jnp.cos(np.pi * progress))
+
+
+def _power(base: Array, exponent: Array) -> Array:
+    """`base^exponent` for a base of at least 0; at 0 the derivative, which may be infinite, is 0."""
+    positive = base > 0
+    power = jnp.power(jnp.where(positive, base, 1.0), exponent)
+    return jnp.where(positive, power, jnp.where(exponent == 0, 1.0, 0.0))
+
+
+def _polynomial(step: Array, lengths: list[Array], numbers: list[Array]) -> Array:
+    (duration, begin), (init_value, end_value, exponent) = lengths[:2], numbers[:3]
+    weight = _power(1 - _progress(step - begin, duration), exponent)
+    return init_value * weight + end_value * (1 - weight)
+
+
+def _cosine_restarts(step: Array, lengths: list[Array], numbers: list[Array]) -> Array:
+    (period,), (init_value, end_value, period_multiplier, peak_multiplier) = lengths[:1], numbers[:4]
+    growth = period_multiplier - 1
+    growing = growth > 0
+    rate = jnp.where(growing, growth, 1.0)
+    log_rate = jnp.log1p(rate)
+
+    def begins(cycle: Array) -> Array:
+        """Start of a cycle, in first periods: the sum of the cycles before it."""
+        return jnp.where(growing, jnp.expm1(cycle * log_rate) / rate, cycle)
+
+    elapsed = jnp.where((period > 0) & (step > 0), step / jnp.where(period > 0, period, 1.0), 0.0)
+    cycle = jnp.floor(jnp.where(growing, jnp.log1p(elapsed * rate) / log_rate, elapsed))
+    # Both directions are rounded: a restart must come neither a step late nor a step early.
+    slack = 8 * float(np.finfo(elapsed.dtype).eps) * jnp.maximum(elapsed, 1.0)
+    cycle = jnp.where(begins(cycle + 1) <= elapsed + slack, cycle + 1, cycle)
+    cycle = jax.lax.stop_gradient(jnp.where(begins(cycle) > elapsed + slack, cycle - 1, cycle))
+    progress = (elapsed - begins(cycle)) / jnp.where(growing, jnp.exp(cycle * log_rate), 1.0)
+    weight = 0.5 * (1 + jnp.cos(np.pi * jnp.clip(progress, 0.0, 1.0)))
+    peak = init_value * jnp.power(jnp.where(cycle > 0, peak_multiplier, 1.0), cycle)
+    return peak * weight + end_value * (1 - weight)
+
+
+def _triangular(step: Array, lengths: list[Array], numbers: list[Array]) -> Array:
+    (half_period,), (low, high, peak_multiplier) = lengths[:1], numbers[:3]
+    cycle = _whole_periods(step, 2 * half_period)
+    halves = jnp.where(step > 0, step, 0.0) / jnp.where(half_period > 0, half_period, 1.0) - 2 * cycle  # in [0, 2)
+    height = jnp.where(half_period > 0, jnp.where(halves < 1, halves, 2 - halves), 0.0)
+    return low + (high - low) * height * jnp.power(jnp.where(cycle > 0, peak_multiplier, 1.0), cycle)
+
+
+def _inverse_sqrt_decay(step: Array, lengths: list[Array], numbers: list[Array]) -> Array:
+    (timescale,), (init_value,) = lengths[:1], numbers[:1]
+    moving = (timescale > 0) & (step > 0)
+    return init_value / jnp.sqrt(1 + jnp.where(moving, step, 0.0) / jnp.where(moving, timescale, 1.0))
 
 
 def _step_decay(step: Array, lengths: list[Array], numbers: list[Array]) -> Array:
@@ -137,5 +194,47 @@ KINDS: dict[str, Kind] = {
             Column("decay_rate", low=0.0),
             Column("transition_steps", "length", low=0.0, open_low=True),
         ),
+    ),
+    "polynomial": Kind(
+        _polynomial,
+        (
+            Column("init_value"),
+            Column("end_value"),
+            Column("power", low=0.0),
+            Column("transition_steps", "length", low=0.0),
+            Column("transition_begin", "length", 0, low=0.0),
+        ),
+    ),
+    "cosine": Kind(
+        _cosine,
+        (
+            Column("init_value"),
+            Column("end_value"),
+            Column("transition_steps", "length", low=0.0),
+            Column("exponent", default=1.0, low=0.0),
+        ),
+    ),
+    "cosine_restarts": Kind(
+        _cosine_restarts,
+        (
+            Column("init_value"),
+            Column("period", "length", low=0.0, open_low=True),
+            Column("end_value", default=0.0),
+            Column("period_multiplier", default=1.0, low=1.0),
+            Column("peak_multiplier", default=1.0, low=0.0),
+        ),
+    ),
+    "triangular": Kind(
+        _triangular,
+        (
+            Column("low"),
+            Column("high"),
+            Column("half_period", "length", low=0.0, open_low=True),
+            Column("peak_multiplier", default=1.0, low=0.0),
+        ),
+    ),
+    "inverse_sqrt_decay": Kind(
+        _inverse_sqrt_decay,
+        (Column("init_value"), Column("timescale", "length", low=0.0, open_low=True)),
     ),
 }
