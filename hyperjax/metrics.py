@@ -108,6 +108,15 @@ def _per_example(values: Array) -> Array:
     return jnp.mean(values.astype(precise), axis=tuple(range(1, values.ndim)))
 
 
+def _binary_accuracy(logits: Any, labels: Any) -> Array:
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    require(
+        logits.shape == labels.shape, f"targets must have the shape of the logits, {logits.shape}, got {labels.shape}"
+    )
+    return _per_example((logits > 0) == (labels > 0.5))
+
+
 accuracy = Metric(_accuracy, "max", "accuracy")
+binary_accuracy = Metric(_binary_accuracy, "max", "binary_accuracy")
 mean_squared_error = Metric(_mean_squared_error, "min", "mean_squared_error")
 mean_absolute_error = Metric(_mean_absolute_error, "min", "mean_absolute_error")

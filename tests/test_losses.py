@@ -1,5 +1,8 @@
 """Losses and metrics against optax, closed forms and finite differences."""
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,12 +15,115 @@ LOGITS = jax.tree.map(np.asarray, np.random.default_rng(0).normal(size=(6, 5)).a
 LABELS = np.array([0, 4, 2, 2, 1, 3])
 TEXT = np.random.default_rng(1).normal(size=(3, 4, 5)).astype(np.float32)
 WORDS = np.random.default_rng(2).integers(0, 5, (3, 4))
+BITS = np.random.default_rng(3).integers(0, 2, (6, 5))
+TARGETS = {"classes": LABELS, "binary": BITS, "real": LOGITS[::-1] * 0.7}
 # (kind, name, predictions, targets) for what must hold of every row
-CASES = [
-    (kind, name, LOGITS, LABELS if kind == "classes" else LOGITS[::-1] * 0.7)
-    for kind, table in losses.LOSSES.items()
-    for name in table
-]
+CASES = [(kind, name, LOGITS, TARGETS[kind]) for kind, table in losses.LOSSES.items() for name in table]
+STORED = json.loads((Path(__file__).parent / "references" / "losses.json").read_text("utf-8"))
+GIVEN = {name: np.asarray(value) for name, value in STORED["inputs"].items()}
+SHARES = np.exp(GIVEN["teacher"]) / np.exp(GIVEN["teacher"]).sum(-1, keepdims=True)
+# What gives PyTorch's values, by the name under which tests/references/losses.py stored them.
+AS_PYTORCH = {
+    "cross_entropy": lambda z: losses.cross_entropy(z, GIVEN["labels"]),
+    "cross_entropy, weights": lambda z: losses.cross_entropy(z, GIVEN["labels"], 0.0, GIVEN["weights"]),
+    "cross_entropy, weights and smoothing": lambda z: losses.cross_entropy(z, GIVEN["labels"], 0.3, GIVEN["weights"]),
+    "cross_entropy, shares": lambda z: losses.cross_entropy(z, SHARES, 0.3, GIVEN["weights"]),
+    "binary_cross_entropy": lambda z: losses.binary_cross_entropy(z, GIVEN["bits"]),
+    "huber": lambda z: losses.huber(z, GIVEN["targets"], 1.3),
+    "squared_error": lambda z: losses.squared_error(z, GIVEN["targets"]),
+    "absolute_error": lambda z: losses.absolute_error(z, GIVEN["targets"]),
+    "kl_divergence": lambda z: losses.kl_divergence(jax.nn.log_softmax(z, -1), SHARES),
+}
+
+
+@pytest.mark.parametrize("name", AS_PYTORCH)
+def test_follows_pytorch(name):
+    assert set(AS_PYTORCH) == set(STORED["losses"])
+    with jax.enable_x64(True):
+        logits = jnp.asarray(GIVEN["logits"], jnp.float64)
+        values, gradient = jax.jit(lambda z: (AS_PYTORCH[name](z), jax.grad(lambda z: AS_PYTORCH[name](z).sum())(z)))(
+            logits
+        )
+    np.testing.assert_allclose(values, STORED["losses"][name]["values"], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(gradient, STORED["losses"][name]["gradient"], rtol=1e-9, atol=1e-12)
+
+
+def test_the_rest_follows_optax():
+    signs = 2 * BITS - 1
+    shares = jax.nn.softmax(jnp.asarray(LOGITS[::-1]))
+    pairs = {
+        "hinge": (losses.hinge(LOGITS, signs), optax.hinge_loss(LOGITS, signs).mean(1)),
+        "zero_one_hinge": (losses.zero_one_hinge(LOGITS, BITS), optax.hinge_loss(LOGITS, signs).mean(1)),
+        "multiclass_hinge": (
+            losses.multiclass_hinge(LOGITS, LABELS),
+            optax.losses.multiclass_hinge_loss(jnp.asarray(LOGITS), jnp.asarray(LABELS)),
+        ),
+        "binary_focal": (
+            losses.binary_focal(LOGITS, BITS, 1.5, 0.3),
+            optax.sigmoid_focal_loss(LOGITS, BITS, alpha=0.3, gamma=1.5).mean(1),
+        ),
+        "binary_cross_entropy": (
+            losses.binary_cross_entropy(LOGITS, BITS),
+            optax.sigmoid_binary_cross_entropy(LOGITS, BITS).mean(1),
+        ),
+        "huber": (losses.huber(LOGITS, LOGITS[::-1], 0.7), optax.huber_loss(LOGITS, LOGITS[::-1], delta=0.7).mean(1)),
+        "log_cosh": (losses.log_cosh(LOGITS, LOGITS[::-1]), optax.log_cosh(LOGITS, LOGITS[::-1]).mean(1)),
+        "kl_divergence": (
+            losses.kl_divergence(jax.nn.log_softmax(LOGITS), shares),
+            optax.kl_divergence(jax.nn.log_softmax(LOGITS), shares),
+        ),
+    }
+    for name, (ours, theirs) in pairs.items():
+        np.testing.assert_allclose(ours, theirs, rtol=3e-6, atol=1e-6, err_msg=name)
+
+
+def test_focal_is_cross_entropy_of_the_unsure():
+    np.testing.assert_allclose(losses.focal(LOGITS, LABELS, 0.0), losses.cross_entropy(LOGITS, LABELS), rtol=2e-6)
+    alpha = np.array([0.5, 1.0, 2.0, 0.0, 1.5], np.float32)
+    plain = np.asarray(losses.cross_entropy(LOGITS, LABELS))
+    expected = alpha[LABELS] * (1 - np.exp(-plain)) ** 2.5 * plain
+    np.testing.assert_allclose(losses.focal(LOGITS, LABELS, 2.5, alpha), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(losses.focal(LOGITS, np.eye(5)[LABELS], 2.5, alpha), expected, rtol=1e-4, atol=1e-6)
+    two = jnp.stack([jnp.zeros(6), jnp.asarray(LOGITS[:, 0])], 1)  # of two classes, a sigmoid of their difference
+    both = losses.focal(two, BITS[:, 0], 1.7), losses.binary_focal(LOGITS[:, 0], BITS[:, 0], 1.7)
+    np.testing.assert_allclose(*both, rtol=1e-5)
+
+
+def test_class_weights_of_0_leave_a_class_out_even_where_it_is_impossible():
+    logits = jnp.array([[0.0, 1.0, -jnp.inf]])
+    weighted = losses.cross_entropy(logits, jnp.array([1]), 0.2, jnp.array([1.0, 1.0, 0.0]))
+    shares = jax.nn.log_softmax(logits[0, :2])
+    np.testing.assert_allclose(weighted, [-(0.8 + 0.2 / 3) * shares[1] - 0.2 / 3 * shares[0]], rtol=1e-6)
+
+
+def test_quantiles_are_where_the_quantile_loss_is_least():
+    sample = np.random.default_rng(5).exponential(size=2001).astype(np.float32)
+    grid = np.linspace(0, 4, 801, dtype=np.float32)
+    for level in (0.1, 0.5, 0.9):
+        mean = jax.vmap(lambda q, level=level: losses.quantile(jnp.full(2001, q), sample, level).mean())(grid)
+        assert abs(grid[int(jnp.argmin(mean))] - np.quantile(sample, level)) < 0.01
+    np.testing.assert_allclose(losses.quantile(LOGITS, LABELS[:, None] * np.ones(5)), 0.5 * losses.absolute_error(
+        LOGITS, LABELS[:, None] * np.ones(5)), rtol=1e-6)  # fmt: skip
+
+
+def test_gaussian_kl_is_the_expected_log_ratio():
+    mean, log_variance = np.array([[0.3, -1.0]], np.float32), np.array([[0.5, -0.7]], np.float32)
+    draws = np.random.default_rng(0).normal(size=(400_000, 2)) * np.exp(log_variance / 2) + mean
+    ratio = (draws**2 - (draws - mean) ** 2 / np.exp(log_variance) - log_variance) / 2
+    np.testing.assert_allclose(losses.gaussian_kl(mean, log_variance), ratio.sum(1).mean(), rtol=5e-3)
+    assert losses.gaussian_kl(np.zeros((2, 3)), np.zeros((2, 3))).tolist() == [0, 0]
+
+
+def test_distillation_by_its_parts():
+    teacher = LOGITS[::-1].copy()
+    soft = [np.asarray(jax.nn.softmax(each / 3.0)) for each in (teacher, LOGITS)]
+    apart = (soft[0] * np.log(soft[0] / soft[1])).sum(-1)
+    expected = 0.7 * 9 * apart + 0.3 * np.asarray(losses.cross_entropy(LOGITS, LABELS))
+    np.testing.assert_allclose(losses.distillation(LOGITS, teacher, LABELS, 3.0, 0.7), expected, rtol=1e-4)
+    into_teacher = jax.grad(lambda t: losses.distillation(LOGITS, t, LABELS).sum())(jnp.asarray(teacher))
+    assert np.all(into_teacher == 0)
+    same = losses.distillation(LOGITS, LOGITS, LABELS, 2.0, 1.0)
+    np.testing.assert_allclose(same, np.zeros(6), atol=1e-5)
 
 
 def test_cross_entropy_follows_optax():
@@ -121,7 +227,7 @@ def test_extremes_by_hand():
 @pytest.mark.parametrize(("kind", "name"), [case[:2] for case in CASES])
 def test_where_leaves_out(kind, name):
     function = losses.LOSSES[kind][name].function
-    targets = WORDS if kind == "classes" else TEXT[..., 0]
+    targets = {"classes": WORDS, "binary": BITS.ravel()[:12].reshape(3, 4), "real": TEXT[..., 0]}[kind]
     predictions = TEXT if kind == "classes" else TEXT[..., 1]
     keep = np.array([[True, True, False, False], [True] * 4, [False] * 4])
     spoiled = predictions.copy()
@@ -135,7 +241,10 @@ def test_where_leaves_out(kind, name):
     np.testing.assert_allclose(values[1], [each[0, :2].mean(), each[1].mean(), 0.0], rtol=1e-6)
     assert np.all(np.isfinite(gradient))
     assert np.all(gradient[~keep] == 0)
-    assert np.all(np.any(gradient[keep].reshape(6, -1) != 0, axis=1))
+    flat = predictions.reshape(12, -1) if kind == "classes" else predictions.ravel()
+    own = np.asarray(jax.grad(lambda p: function(p, targets.ravel()).sum())(flat)).reshape(predictions.shape)
+    counts = np.broadcast_to(keep.sum(1)[:, None], keep.shape)[keep].reshape(-1, *[1] * (own.ndim - 2))
+    np.testing.assert_allclose(gradient[keep], own[keep] / counts, rtol=1e-5, atol=1e-7)
     if kind == "classes":
         unknown = np.where(keep[..., None], np.eye(5, dtype=np.float32)[WORDS], np.nan)  # as distributions
         again = jax.value_and_grad(lambda p: function(p, unknown, where=keep).sum())(spoiled)
@@ -148,7 +257,7 @@ def test_where_leaves_out(kind, name):
 @pytest.mark.parametrize("kind", losses.LOSSES)
 def test_a_switch_equals_the_direct_call_bit_for_bit(kind):
     names = list(losses.LOSSES[kind])
-    targets = LABELS if kind == "classes" else LOGITS[::-1] * 0.7
+    targets = TARGETS[kind]
 
     def run(names, indices):
         read = [row.number for row in map(losses.LOSSES[kind].get, names) if row.number]
@@ -174,6 +283,7 @@ def test_a_switch_equals_the_direct_call_bit_for_bit(kind):
 def test_metrics_by_hand():
     np.testing.assert_array_equal(metrics.accuracy(np.eye(3), [0, 2, 2]), [1, 0, 1])
     np.testing.assert_array_equal(metrics.accuracy(np.eye(3), np.eye(3)[[0, 2, 2]]), [1, 0, 1])
+    np.testing.assert_array_equal(metrics.binary_accuracy([0.5, -0.5, 2.0], [1, 1, 0]), [1, 0, 0])
     np.testing.assert_array_equal(metrics.accuracy(np.eye(4).reshape(2, 2, 4), [[0, 1], [2, 0]]), [1, 0.5])
     assert metrics.accuracy(jnp.eye(3, dtype=jnp.bfloat16), [0, 2, 2]).dtype == jnp.float32
     np.testing.assert_array_equal(
@@ -209,6 +319,23 @@ def test_a_plain_function_becomes_a_metric():
         (lambda: losses.one_hot_squared_error(LOGITS, LOGITS[:, :2]), "labels"),
         (lambda: losses.squared_error(LOGITS[:, :1], LABELS), "targets"),
         (lambda: losses.absolute_error(LOGITS, LOGITS[0]), "targets"),
+        (
+            lambda: losses.cross_entropy(LOGITS, LABELS, 0.0, [1.0, 2.0]),
+            "class_weights must be one number for each of 5",
+        ),
+        (lambda: losses.cross_entropy(LOGITS, LABELS, 0.0, [1.0, 2.0, -1.0, 0.0, 1.0]), "class_weights"),
+        (lambda: losses.focal(LOGITS, LABELS, -1.0), "gamma"),
+        (lambda: losses.binary_focal(LOGITS, BITS, 2.0, 1.5), "alpha"),
+        (lambda: losses.binary_cross_entropy(LOGITS, 2 * BITS), r"labels must be in \[0, 1\]"),
+        (lambda: losses.binary_cross_entropy(LOGITS, BITS[:, :1]), "labels must have the shape"),
+        (lambda: losses.hinge(LOGITS, 3 * BITS), r"labels must be in \[-1, 1\]"),
+        (lambda: losses.huber(LOGITS, LOGITS, 0.0), "delta"),
+        (lambda: losses.quantile(LOGITS, LOGITS, 1.5), "level"),
+        (lambda: losses.kl_divergence(LOGITS, LOGITS[:, :2]), "targets"),
+        (lambda: losses.gaussian_kl(LOGITS, LOGITS[:, :2]), "log_variance"),
+        (lambda: losses.distillation(LOGITS, LOGITS[:, :2], LABELS), "teacher_logits"),
+        (lambda: losses.distillation(LOGITS, LOGITS, LABELS, 0.0), "temperature"),
+        (lambda: metrics.binary_accuracy(LOGITS, LABELS), "targets"),
         (lambda: losses.select(0, ["cross_entropi"], "classes"), "did you mean 'cross_entropy'"),
         (lambda: losses.select(0, ["cross_entropy"], "reel"), "kind"),
         (lambda: losses.select(0, [], "real"), "names"),

@@ -11,21 +11,26 @@ from hyperjax.losses.reduction import per_example, widened
 from hyperjax.types import Array, Scalar
 
 
-def cross_entropy(logits: Any, labels: Any, label_smoothing: Scalar = 0.0, where: Any = None) -> Array:
+def cross_entropy(
+    logits: Any, labels: Any, label_smoothing: Scalar = 0.0, class_weights: Any = None, where: Any = None
+) -> Array:
     """Softmax cross-entropy with smoothed labels, one value per example.
 
-    `-sum_c q_c log softmax(logits)_c`, `q = (1 - label_smoothing) p + label_smoothing / C`, where `p` is the given
+    `-sum_c w_c q_c log softmax(logits)_c`, `q = (1 - label_smoothing) p + label_smoothing / C`, where `p` is the given
     distribution, or 1 at the integer label. Means over the labels' axes after the first.
 
     Args:
         logits: float[examples, ..., C], no unit.
         labels: int[examples, ...] in [0, C), or float[examples, ..., C], probabilities (one-hot, say).
         label_smoothing: float[], no unit, in [0, 1); may be traced.
+        class_weights: float[C], no unit, at least 0; may be traced. None: all 1. A weighted mean over examples divides
+            by the sum of their labels' weights, which PyTorch's `reduction="mean"` does and a plain mean does not.
         where: bool, broadcastable to [examples, ...]; False leaves a position out of its example's mean.
     Returns: float[examples] in the type of the logits, computed in float32 at least.
     Raises: ValueError on shapes that do not fit, concrete integer labels out of range, smoothing outside [0, 1).
     Source: Szegedy et al. 2016, arXiv:1512.00567, section 7. optax: `softmax_cross_entropy_with_integer_labels`,
-        `softmax_cross_entropy` of `smooth_labels`. PyTorch: `CrossEntropyLoss(label_smoothing, reduction="none")`.
+        `softmax_cross_entropy` of `smooth_labels`. PyTorch: `CrossEntropyLoss(weight, label_smoothing,
+        reduction="none")`.
 
     >>> print(cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3])))  # log(4)
     [1.3862944 1.3862944]
@@ -35,6 +40,7 @@ def cross_entropy(logits: Any, labels: Any, label_smoothing: Scalar = 0.0, where
         require(label_smoothing < 1, f"label_smoothing must be below 1, got {label_smoothing}")
     logits, labels, classes = _checked(logits, labels)
     (precise,) = widened(logits)
+    weights = None if class_weights is None else _weights(class_weights, classes).astype(precise.dtype)
     if where is not None:
         where = jnp.asarray(where)
         precise = jnp.where(where[..., None], precise, 0.0)  # what is left out may be infinite
@@ -43,19 +49,85 @@ def cross_entropy(logits: Any, labels: Any, label_smoothing: Scalar = 0.0, where
     if labels.ndim == logits.ndim:
         given = labels.astype(shifted.dtype)
         given = given if where is None else jnp.where(where[..., None], given, 0.0)
+        given = given if weights is None else given * weights
         mass = jnp.sum(given, -1)
-        aligned = jnp.sum(jnp.where(given != 0, given * shifted, 0.0), -1)  # 0 log 0 is 0
+        aligned = _products(given, shifted)
     else:
-        mass = jnp.ones((), shifted.dtype)
         # A masked sum: inside a loop on CPU a gather and its scatter take twice as long.
-        aligned = jnp.sum(jnp.where(_is_label(labels, classes), shifted, 0.0), -1)
+        is_label = _is_label(labels, classes)
+        mass = jnp.ones((), shifted.dtype) if weights is None else jnp.sum(jnp.where(is_label, weights, 0.0), -1)
+        aligned = mass * jnp.sum(jnp.where(is_label, shifted, 0.0), -1)
     if is_concrete(label_smoothing) and not isinstance(label_smoothing, jax.Array) and label_smoothing == 0:
         values = mass * normalizer - aligned
     else:
         smoothing = jnp.asarray(label_smoothing, shifted.dtype)
         kept = 1 - smoothing
-        values = (kept * mass + smoothing) * normalizer - kept * aligned - smoothing * jnp.mean(shifted, -1)
+        even = jnp.mean(shifted, -1) if weights is None else _products(weights / classes, shifted)
+        spread = 1.0 if weights is None else jnp.mean(weights)
+        values = (kept * mass + smoothing * spread) * normalizer - kept * aligned - smoothing * even
     return per_example(values, where).astype(logits.dtype)
+
+
+def focal(logits: Any, labels: Any, gamma: Scalar = 2.0, alpha: Any = None, where: Any = None) -> Array:
+    """Cross-entropy that counts examples less, the surer the model is of their label.
+
+    `-sum_c alpha_c p_c (1 - s_c)^gamma log s_c`, `s = softmax(logits)`, where `p` is the given distribution, or 1 at
+    the integer label. Means over the labels' axes after the first.
+
+    Args:
+        logits: float[examples, ..., C], no unit.
+        labels: int[examples, ...] in [0, C), or float[examples, ..., C], probabilities.
+        gamma: float[], no unit, at least 0; 0 is cross-entropy. May be traced.
+        alpha: float[C], no unit, weight of each class; None: all 1. May be traced.
+        where: bool, broadcastable to [examples, ...]; False leaves a position out of its example's mean.
+    Returns: float[examples] in the type of the logits, computed in float32 at least.
+    Raises: ValueError on shapes that do not fit, concrete integer labels out of range or a negative gamma.
+    Source: Lin et al. 2017, arXiv:1708.02002, equation 5, over classes; see `binary_focal` for theirs. optax and
+        PyTorch: none.
+
+    >>> print(focal(jnp.zeros((1, 2)), jnp.array([0])))  # (1/2)^2 log 2
+    [0.1732868]
+    """
+    within("gamma", gamma, 0.0)
+    logits, labels, classes = _checked(logits, labels)
+    (precise,) = widened(logits)
+    target = labels if labels.ndim == logits.ndim else _is_label(labels, classes)
+    target = target.astype(precise.dtype)
+    if where is not None:
+        where = jnp.asarray(where)
+        precise, target = (jnp.where(where[..., None], each, 0.0) for each in (precise, target))
+    target = target if alpha is None else target * _weights(alpha, classes, "alpha").astype(precise.dtype)
+    log_share = jax.nn.log_softmax(precise, -1)
+    values = -_products(target, jnp.exp(jnp.asarray(gamma, precise.dtype) * _log_one_less(log_share)) * log_share)
+    return per_example(values, where).astype(logits.dtype)
+
+
+def multiclass_hinge(scores: Any, labels: Any, where: Any = None) -> Array:
+    """How far the label's score falls short of leading all others by 1, one value per example.
+
+    `max(0, 1 + max_{c != label} scores_c - scores_label)`
+
+    Args:
+        scores: float[examples, ..., C], no unit.
+        labels: int[examples, ...] in [0, C), or one-hot.
+        where: bool, broadcastable to [examples, ...]; False leaves a position out of its example's mean.
+    Returns: float[examples] in the type of the scores, computed in float32 at least.
+    Raises: ValueError on shapes that do not fit or concrete integer labels out of range.
+    Source: Crammer & Singer 2001, JMLR 2:265. optax: `multiclass_hinge_loss`. scikit-learn: `hinge_loss` of several
+        classes. PyTorch's `MultiMarginLoss` is another: it averages over all classes that are too near.
+
+    >>> print(multiclass_hinge(jnp.array([[2.0, 1.5, 0.0]]), jnp.array([0])))
+    [0.5]
+    """
+    scores, labels, classes = _checked(scores, labels)
+    (precise,) = widened(scores)
+    target = labels if labels.ndim == scores.ndim else _is_label(labels, classes)
+    target = target.astype(precise.dtype)
+    if where is not None:
+        where = jnp.asarray(where)
+        precise, target = (jnp.where(where[..., None], each, 0.0) for each in (precise, target))
+    values = jnp.max(precise + 1 - target, -1) - jnp.sum(precise * target, -1)
+    return per_example(values, where).astype(scores.dtype)
 
 
 def one_hot_squared_error(logits: Any, labels: Any, where: Any = None) -> Array:
@@ -83,6 +155,29 @@ def one_hot_squared_error(logits: Any, labels: Any, where: Any = None) -> Array:
         where = jnp.asarray(where)
         error = jnp.where(where[..., None], error, 0.0)
     return per_example(jnp.mean(error**2, -1), where).astype(logits.dtype)
+
+
+def _products(weights: Array, values: Array) -> Array:
+    """Sum of products over the last axis, where a weight of 0 makes nothing of an infinite value."""
+    return jnp.sum(jnp.where(weights != 0, weights * jnp.where(weights != 0, values, 0.0), 0.0), -1)
+
+
+def _log_one_less(log_share: Array) -> Array:
+    """`log(1 - exp(x))` for x at most 0; at 0 a number so low that its exponential is 0, with derivative 0."""
+    sure = log_share >= 0
+    x = jnp.where(sure, -1.0, log_share)
+    near = x > -np.log(2.0)
+    result = jnp.where(
+        near, jnp.log(-jnp.expm1(jnp.where(near, x, -1.0))), jnp.log1p(-jnp.exp(jnp.where(near, -1.0, x)))
+    )
+    return jnp.where(sure, -1e9, result)
+
+
+def _weights(given: Any, classes: int, name: str = "class_weights") -> Array:
+    weights = jnp.asarray(given)
+    require(weights.shape == (classes,), f"{name} must be one number for each of {classes} classes, got {given!r}")
+    within(name, given, 0.0)
+    return weights
 
 
 def _is_label(labels: Array, classes: int) -> Array:

@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hyperjax.checks import require
+from hyperjax.checks import require, within
 from hyperjax.losses.reduction import per_example, widened
-from hyperjax.types import Array
+from hyperjax.types import Array, Scalar
 
 
 def squared_error(predictions: Any, targets: Any, where: Any = None) -> Array:
@@ -46,6 +46,85 @@ def absolute_error(predictions: Any, targets: Any, where: Any = None) -> Array:
     [1. 2.]
     """
     return _of_difference(_absolute, predictions, targets, where)
+
+
+def huber(predictions: Any, targets: Any, delta: Scalar = 1.0, where: Any = None) -> Array:
+    """Half the square of small differences, and a straight line beyond `delta`, one value per example.
+
+    `mean e^2 / 2` where `|e| <= delta`, `delta (|e| - delta / 2)` elsewhere, `e = predictions - targets`.
+
+    Args:
+        predictions: float[examples, ...], in the targets' unit.
+        targets: float[examples, ...] of the same shape.
+        delta: float[], in the targets' unit, above 0; may be traced.
+        where: bool, broadcastable to the targets; False leaves an entry out of its example's mean.
+    Returns: float[examples] in the type of the predictions, computed in float32 at least.
+    Raises: ValueError when the shapes differ or delta is not positive.
+    Source: Huber 1964, Robust estimation of a location parameter. optax: `huber_loss`. PyTorch: `HuberLoss(delta,
+        reduction="none")`; its `SmoothL1Loss(beta)` is this divided by beta.
+
+    >>> print(huber(jnp.array([0.5, 3.0]), jnp.zeros(2)))
+    [0.125 2.5  ]
+    """
+    within("delta", delta, 0.0, open_low=True)
+
+    def values(difference: Array) -> Array:
+        bound = jnp.asarray(delta, difference.dtype)
+        size = _absolute(difference)
+        near = size <= bound
+        return jnp.where(near, 0.5 * jnp.square(jnp.where(near, difference, 0.0)), bound * (size - 0.5 * bound))
+
+    return _of_difference(values, predictions, targets, where)
+
+
+def log_cosh(predictions: Any, targets: Any, where: Any = None) -> Array:
+    """Logarithm of the hyperbolic cosine of the difference: half its square when small, its size less log 2 when large.
+
+    `mean log cosh(predictions - targets)`
+
+    Args:
+        predictions: float[examples, ...], in the targets' unit.
+        targets: float[examples, ...] of the same shape.
+        where: bool, broadcastable to the targets; False leaves an entry out of its example's mean.
+    Returns: float[examples] in the type of the predictions, computed in float32 at least.
+    Raises: ValueError when the shapes differ.
+    Source: Green 1990, IEEE Trans. Med. Imaging 9:84. optax: `log_cosh`. PyTorch: none.
+
+    >>> print(log_cosh(jnp.array([0.0, 100.0]), jnp.zeros(2)))
+    [ 0.       99.306854]
+    """
+
+    def values(difference: Array) -> Array:
+        size = _absolute(difference)
+        return size + jnp.log1p(jnp.exp(-2 * size)) - jnp.log(2.0).astype(size.dtype)
+
+    return _of_difference(values, predictions, targets, where)
+
+
+def quantile(predictions: Any, targets: Any, level: Scalar = 0.5, where: Any = None) -> Array:
+    """The tilted absolute difference, least when a share `level` of the targets lies below the prediction.
+
+    `mean max(level e, (level - 1) e)`, `e = targets - predictions`
+
+    Args:
+        predictions: float[examples, ...], in the targets' unit.
+        targets: float[examples, ...] of the same shape.
+        level: float[], no unit, in [0, 1]; may be traced. 0.5 is half of `absolute_error`.
+        where: bool, broadcastable to the targets; False leaves an entry out of its example's mean.
+    Returns: float[examples] in the type of the predictions, computed in float32 at least.
+    Raises: ValueError when the shapes differ or the level is out of range.
+    Source: Koenker & Bassett 1978, Regression quantiles. scikit-learn: `mean_pinball_loss`. PyTorch: none.
+
+    >>> print(quantile(jnp.zeros(2), jnp.array([1.0, -1.0]), level=0.75))
+    [0.75 0.25]
+    """
+    within("level", level, 0.0, 1.0)
+
+    def values(difference: Array) -> Array:
+        share = jnp.asarray(level, difference.dtype)
+        return jnp.where(difference > 0, (1 - share) * difference, -share * difference)
+
+    return _of_difference(values, predictions, targets, where)
 
 
 def _absolute(difference: Array) -> Array:

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from hyperjax.checks import nearest, one_of, within
-from hyperjax.losses.classes import cross_entropy, one_hot_squared_error
-from hyperjax.losses.real import absolute_error, squared_error
+from hyperjax.losses.binary import binary_cross_entropy, binary_focal, zero_one_hinge
+from hyperjax.losses.classes import cross_entropy, focal, multiclass_hinge, one_hot_squared_error
+from hyperjax.losses.real import absolute_error, huber, log_cosh, quantile, squared_error
 from hyperjax.types import Array, Scalar
 
-Target = Literal["classes", "real"]
+Target = Literal["classes", "binary", "real"]
 
 
 class Number(NamedTuple):
@@ -39,14 +40,26 @@ class Loss(Protocol):
     ) -> Array: ...
 
 
+_SMOOTHING = Number("label_smoothing", 0.0, 0.0, 1.0)
+_GAMMA = Number("gamma", 2.0, 0.0, np.inf)
 LOSSES: dict[Target, dict[str, Row]] = {
     "classes": {
-        "cross_entropy": Row(cross_entropy, Number("label_smoothing", 0.0, 0.0, 1.0)),
+        "cross_entropy": Row(cross_entropy, _SMOOTHING),
+        "focal": Row(focal, _GAMMA),
+        "multiclass_hinge": Row(multiclass_hinge),
         "squared_error": Row(one_hot_squared_error),
+    },
+    "binary": {
+        "binary_cross_entropy": Row(binary_cross_entropy, _SMOOTHING),
+        "binary_focal": Row(binary_focal, _GAMMA),
+        "hinge": Row(zero_one_hinge),
     },
     "real": {
         "squared_error": Row(squared_error),
         "absolute_error": Row(absolute_error),
+        "huber": Row(huber, Number("delta", 1.0, 1e-30, np.inf)),
+        "log_cosh": Row(log_cosh),
+        "quantile": Row(quantile, Number("level", 0.5, 0.0, 1.0)),
     },
 }
 
@@ -57,7 +70,7 @@ def select(index: Any, names: Sequence[str], kind: Target) -> Loss:
     Args:
         index: int32[], into `names`; may be traced, so that members of a population differ in it.
         names: keys of `LOSSES[kind]`, at least one.
-        kind: "classes" (integer labels or probabilities) or "real".
+        kind: "classes" (integer labels or probabilities), "binary" (0 or 1, a logit each) or "real".
     Returns: `loss(predictions, targets, numbers=None, where=None)` -> float[examples]; `numbers` maps a number's
         name to its value, absent ones take the table's default.
     Raises: ValueError on an unknown kind or name; from the returned function, on a number that none of them reads.

@@ -68,14 +68,25 @@ class Task:
             _check_arrays(part, arrays, pair=self.loss is not None)
         if isinstance(self.loss, str) and self.kind is not None:
             one_of("loss", self.loss, losses.LOSSES[self.kind])
+        if self.kind == "binary":
+            for part, (_, labels) in self.data.items():
+                known = np.asarray(labels)
+                if known.min() < 0 or known.max() > 1:
+                    shown = f"got values from {known.min():g} to {known.max():g}"
+                    raise ValueError(f"labels in data[{part!r}] must be 0 or 1 for the loss {self.loss}, {shown}")
         if self.objective is not None and self.metrics:
             raise ValueError("metrics must be returned by the objective when there is one, got both")
 
     @cached_property
     def kind(self) -> losses.Target | None:
-        """Kind of target, which decides the losses that fit: "classes" (whole numbers) or "real"; None: no targets."""
+        """Kind of target, which decides the losses that fit; None: no targets.
+
+        "binary" where the loss is one of those; else "classes" for whole numbers, "real" for others.
+        """
         if self.loss is None:
             return None
+        if self.loss in losses.LOSSES["binary"]:
+            return "binary"
         return "classes" if np.issubdtype(np.asarray(self.data["train"][1]).dtype, np.integer) else "real"
 
     @cached_property

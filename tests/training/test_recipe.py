@@ -144,7 +144,7 @@ def test_unknown_fields_suggest_the_nearest():
         ({"model": {"widht": 4}}, r"model arguments must be among .*width.*got 'widht'; did you mean 'width'"),
         (
             {"loss": "absolute_error"},
-            r"loss \(for a target of kind 'classes'\) must be one of cross_entropy, squared_error",
+            r"loss \(for a target of kind 'classes'\) must be one of cross_entropy, focal, multiclass_hinge, squared_error",
         ),
         (
             {"loss": "squared_error", "label_smoothing": 0.1},
@@ -194,7 +194,10 @@ def test_data_is_refused_with_a_count_and_a_place():
         hj.fit(classes(data=good | {"train": (x, wrong)}), hj.Recipe(batch_size=5))
     with pytest.raises(ValueError, match="loss or objective must be given, one of the two, got neither"):
         hj.Task(Net, good)
-    with pytest.raises(ValueError, match=r"loss must be one of cross_entropy, squared_error, got 'absolute_error'"):
+    with pytest.raises(
+        ValueError,
+        match=r"loss must be one of cross_entropy, focal, multiclass_hinge, squared_error, got 'absolute_error'",
+    ):
         hj.Task(Net, good, loss="absolute_error")
 
 

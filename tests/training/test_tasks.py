@@ -131,3 +131,24 @@ def test_digits_split_and_a_default_recipe():
     assert rows.shape == (1797, 64) and rows.min() == 0 and rows.max() == 1
     run = hj.fit(task, hj.Recipe(epochs=5))
     assert run.score > 0.85
+
+
+def test_a_binary_task_trains_by_each_of_its_losses_in_one_program():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(240, 3)).astype(np.float32)
+    y = (x @ np.array([[2.0], [-1.0], [0.5]], np.float32) > 0.3).astype(np.int32)
+    task = hj.Task(
+        lambda rngs: nnx.Linear(3, 1, rngs=rngs),
+        {"train": (x[:200], y[:200]), "validation": (x[200:], y[200:])},
+        loss="binary_cross_entropy",
+        metrics={"accuracy": hj.metrics.binary_accuracy},
+    )
+    assert task.kind == "binary"
+    names = list(hj.losses.LOSSES["binary"])
+    runs = hj.fit_population(task, [hj.Recipe(loss=name, learning_rate=0.05, epochs=20) for name in names])
+    assert runs.conditions["programs"] == 1
+    assert np.all(runs.scores > 0.9), dict(zip(names, runs.scores, strict=True))
+    with pytest.raises(ValueError, match=r"loss .*binary.*must be one of"):
+        hj.fit(task, hj.Recipe(loss="cross_entropy"))
+    with pytest.raises(ValueError, match=r"labels in data\['train'\] must be 0 or 1"):
+        hj.Task(task.model, {"train": (x, 2 * y)}, loss="hinge")

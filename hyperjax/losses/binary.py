@@ -1,0 +1,147 @@
+"""Losses of one logit, or score, against one of two classes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hyperjax.checks import is_concrete, require, within
+from hyperjax.losses.reduction import per_example, widened
+from hyperjax.types import Array, Scalar
+
+
+def binary_cross_entropy(logits: Any, labels: Any, label_smoothing: Scalar = 0.0, where: Any = None) -> Array:
+    """Cross-entropy of a sigmoid with smoothed labels, averaged over the axes after the first, one value per example.
+
+    `mean -q log sigmoid(logits) - (1 - q) log sigmoid(-logits)`, `q = (1 - label_smoothing) labels +
+    label_smoothing / 2`
+
+    Args:
+        logits: float[examples, ...], no unit.
+        labels: bool, int or float[examples, ...] of the same shape, in [0, 1]: the probability of the class.
+        label_smoothing: float[], no unit, in [0, 1); may be traced.
+        where: bool, broadcastable to the labels; False leaves an entry out of its example's mean.
+    Returns: float[examples] in the type of the logits, computed in float32 at least.
+    Raises: ValueError when the shapes differ, concrete labels are outside [0, 1] or smoothing outside [0, 1).
+    Source: Cox 1958, The regression analysis of binary sequences. optax: `sigmoid_binary_cross_entropy`. PyTorch:
+        `BCEWithLogitsLoss(reduction="none")`.
+
+    >>> print(binary_cross_entropy(jnp.array([0.0, 100.0]), jnp.array([1, 0])))  # log(2), 100
+    [  0.6931472 100.       ]
+    """
+    within("label_smoothing", label_smoothing, 0.0, 1.0)
+    if is_concrete(label_smoothing):
+        require(label_smoothing < 1, f"label_smoothing must be below 1, got {label_smoothing}")
+
+    def values(logits: Array, labels: Array) -> Array:
+        smoothing = jnp.asarray(label_smoothing, logits.dtype)
+        return _entropy(logits, (1 - smoothing) * labels + 0.5 * smoothing)
+
+    return _of_pairs(values, logits, labels, where)
+
+
+def binary_focal(
+    logits: Any, labels: Any, gamma: Scalar = 2.0, alpha: Scalar | None = None, where: Any = None
+) -> Array:
+    """Binary cross-entropy that counts examples less, the surer the model is of their label.
+
+    `mean (1 - s)^gamma (cross-entropy)`, where `s` is the probability that the model gives to the label; times `alpha`
+    for the class and `1 - alpha` for the rest.
+
+    Args:
+        logits: float[examples, ...], no unit.
+        labels: bool, int or float[examples, ...] of the same shape, in [0, 1].
+        gamma: float[], no unit, at least 0; 0 is cross-entropy. May be traced.
+        alpha: float[], no unit, in [0, 1]; may be traced. None: no weights.
+        where: bool, broadcastable to the labels; False leaves an entry out of its example's mean.
+    Returns: float[examples] in the type of the logits, computed in float32 at least.
+    Raises: ValueError when the shapes differ, concrete labels are outside [0, 1], or a number is out of range.
+    Source: Lin et al. 2017, arXiv:1708.02002, equation 5. optax: `sigmoid_focal_loss`, whose `alpha` comes first.
+        torchvision: `sigmoid_focal_loss`.
+
+    >>> print(binary_focal(jnp.zeros(1), jnp.ones(1)))  # (1/2)^2 log 2
+    [0.1732868]
+    """
+    within("gamma", gamma, 0.0)
+    if alpha is not None:
+        within("alpha", alpha, 0.0, 1.0)
+
+    def values(logits: Array, labels: Array) -> Array:
+        missed = labels * jax.nn.sigmoid(-logits) + (1 - labels) * jax.nn.sigmoid(logits)
+        left = missed > 0  # at 0 the derivative of a power below 1 is infinite
+        power = jnp.power(jnp.where(left, missed, 1.0), jnp.asarray(gamma, missed.dtype))
+        focused = _entropy(logits, labels) * jnp.where(left, power, jnp.where(jnp.asarray(gamma) == 0, 1.0, 0.0))
+        if alpha is None:
+            return focused
+        share = jnp.asarray(alpha, missed.dtype)
+        return focused * (share * labels + (1 - share) * (1 - labels))
+
+    return _of_pairs(values, logits, labels, where)
+
+
+def hinge(scores: Any, labels: Any, where: Any = None) -> Array:
+    """How far a score falls short of 1 on its label's side, averaged over the axes after the first.
+
+    `mean max(0, 1 - labels scores)`
+
+    Args:
+        scores: float[examples, ...], no unit.
+        labels: int or float[examples, ...] of the same shape, -1 or 1. (As a task's or a recipe's loss, by name, its
+            labels are 0 and 1, as for every binary loss.)
+        where: bool, broadcastable to the labels; False leaves an entry out of its example's mean.
+    Returns: float[examples] in the type of the scores, computed in float32 at least.
+    Raises: ValueError when the shapes differ or concrete labels are outside [-1, 1].
+    Source: Cortes & Vapnik 1995, Support-vector networks. optax: `hinge_loss`. scikit-learn: `hinge_loss`. PyTorch:
+        `HingeEmbeddingLoss` is another (of distances).
+
+    >>> print(hinge(jnp.array([0.5, 2.0, 0.5]), jnp.array([1, 1, -1])))
+    [0.5 0.  1.5]
+    """
+    return _of_pairs(_short_of_one, scores, labels, where, low=-1.0)
+
+
+def zero_one_hinge(scores: Any, labels: Any, where: Any = None) -> Array:
+    """`hinge` with labels 0 and 1, the form in which it stands beside other binary losses.
+
+    Args:
+        scores: float[examples, ...], no unit.
+        labels: bool, int or float[examples, ...] of the same shape, 0 or 1.
+        where: bool, broadcastable to the labels; False leaves an entry out of its example's mean.
+    Returns: float[examples] in the type of the scores, computed in float32 at least.
+    Raises: ValueError when the shapes differ or concrete labels are outside [0, 1].
+    Source: as `hinge`.
+
+    >>> print(zero_one_hinge(jnp.array([0.5, 0.5]), jnp.array([1, 0])))
+    [0.5 1.5]
+    """
+    return _of_pairs(lambda scores, labels: _short_of_one(scores, 2 * labels - 1), scores, labels, where)
+
+
+def _short_of_one(scores: Array, labels: Array) -> Array:
+    return jax.nn.relu(1 - labels * scores)
+
+
+def _entropy(logits: Array, labels: Array) -> Array:
+    return -labels * jax.nn.log_sigmoid(logits) - (1 - labels) * jax.nn.log_sigmoid(-logits)
+
+
+def _of_pairs(
+    function: Callable[[Array, Array], Array], given_logits: Any, given_labels: Any, where: Any, low: float = 0.0
+) -> Array:
+    logits, labels = jnp.asarray(given_logits), jnp.asarray(given_labels)
+    require(
+        logits.shape == labels.shape,
+        f"labels must have the shape of the logits, {logits.shape}, got {labels.shape}",
+    )
+    if where is None and is_concrete(given_labels) and labels.size:
+        known = np.asarray(given_labels).astype(np.float64)
+        inside = (known >= low) & (known <= 1)
+        require(inside, f"labels must be in [{low:g}, 1], got values from {known.min():g} to {known.max():g}")
+    result = logits.dtype if jnp.issubdtype(logits.dtype, jnp.floating) else jnp.result_type(float)
+    precise, wanted = widened(logits, labels)
+    if where is not None:
+        where = jnp.asarray(where)
+        precise, wanted = (jnp.where(where, each, 0.0) for each in (precise, wanted))
+    return per_example(function(precise, wanted), where).astype(result)
