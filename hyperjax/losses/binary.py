@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hyperjax.checks import is_concrete, require, within
-from hyperjax.losses.reduction import per_example, widened
+from hyperjax.losses.reduction import hidden_zero, per_example, widened
 from hyperjax.types import Array, Scalar
 
 
@@ -124,7 +124,8 @@ def _short_of_one(scores: Array, labels: Array) -> Array:
 
 
 def _entropy(logits: Array, labels: Array) -> Array:
-    return -labels * jax.nn.log_sigmoid(logits) - (1 - labels) * jax.nn.log_sigmoid(-logits)
+    zero = hidden_zero(labels)
+    return -((labels * jax.nn.log_sigmoid(logits) + zero) + ((1 - labels) * jax.nn.log_sigmoid(-logits) + zero))
 
 
 def _of_pairs(
@@ -144,4 +145,4 @@ def _of_pairs(
     if where is not None:
         where = jnp.asarray(where)
         precise, wanted = (jnp.where(where, each, 0.0) for each in (precise, wanted))
-    return per_example(function(precise, wanted), where).astype(result)
+    return per_example(function(precise, wanted) + hidden_zero(wanted), where).astype(result)

@@ -1,5 +1,6 @@
 """One value per example from elementwise values: the mean over the other axes, of the kept entries only."""
 
+import jax
 import jax.numpy as jnp
 
 from hyperjax.types import Array
@@ -22,6 +23,18 @@ def per_example(values: Array, where: Array | None = None) -> Array:
     kept = jnp.broadcast_to(where, values.shape)
     total = jnp.sum(jnp.where(kept, values, 0.0), axes)
     return total / jnp.maximum(jnp.sum(kept, axes), 1).astype(values.dtype)
+
+
+def hidden_zero(finite: Array) -> Array:
+    """-0.0, from any finite numbers, so that no compiler knows it.
+
+    A compiler may contract a product and the sum that it enters into one operation with one rounding, here and not
+    there. `product + hidden_zero(x)` is the product, rounded before the sum in every program.
+
+    >>> print(hidden_zero(jnp.array([1.0, 2.0])))
+    -0.0
+    """
+    return -0.0 * jnp.abs(jax.lax.stop_gradient(jnp.sum(finite.ravel()[:1])))
 
 
 def widened(*arrays: Array) -> tuple[Array, ...]:

@@ -1,4 +1,4 @@
-"""Activation functions, and one of them picked by an index that may be traced."""
+"""Activations by name, and one of them picked by an index that may be traced."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -6,111 +6,28 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from hyperjax.activations import functions
 from hyperjax.checks import one_of, require
 
 Elementwise: TypeAlias = Callable[[Any], jax.Array]
 
-
-def relu(x: Any) -> jax.Array:
-    """Return max(x, 0) elementwise, with derivative 0 at 0.
-
-    Args:
-        x: floating array of any shape.
-
-    Returns: array of the shape and dtype of x.
-    Source: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines", ICML 2010.
-
-    >>> relu(jnp.array([-1.0, 2.0])).tolist()
-    [0.0, 2.0]
-    """
-    return jax.nn.relu(x)
-
-
-def tanh(x: Any) -> jax.Array:
-    """Return (e^x - e^-x) / (e^x + e^-x) elementwise, in (-1, 1).
-
-    Args:
-        x: floating array of any shape.
-
-    Returns: array of the shape and dtype of x.
-    Source: LeCun, Bottou, Orr and Müller, "Efficient BackProp" (1998), section 4.4.
-
-    >>> tanh(jnp.zeros(2)).tolist()
-    [0.0, 0.0]
-    """
-    return jnp.tanh(x)
-
-
-def gelu(x: Any) -> jax.Array:
-    """Return x Phi(x) elementwise by its tanh approximation, which is what `jax.nn.gelu` computes by default.
-
-    x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), within 5e-4 of the exact form (PyTorch's default; its
-    `approximate="tanh"` is this one).
-
-    Args:
-        x: floating array of any shape.
-
-    Returns: array of the shape and dtype of x.
-    Source: Hendrycks and Gimpel, "Gaussian error linear units", arXiv:1606.08415, section 2.
-
-    >>> round(float(gelu(1.0)), 4)
-    0.8412
-    """
-    return jax.nn.gelu(x, approximate=True)
-
-
-def swish(x: Any) -> jax.Array:
-    """Return x * sigmoid(x) elementwise (also called SiLU).
-
-    Args:
-        x: floating array of any shape.
-
-    Returns: array of the shape and dtype of x.
-    Source: Ramachandran, Zoph and Le, "Searching for activation functions", arXiv:1710.05941, with beta = 1.
-
-    >>> round(float(swish(1.0)), 4)
-    0.7311
-    """
-    return jax.nn.swish(x)
-
-
-def sigmoid(x: Any) -> jax.Array:
-    """Return 1 / (1 + e^-x) elementwise, in (0, 1).
-
-    Args:
-        x: floating array of any shape.
-
-    Returns: array of the shape and dtype of x.
-    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986), equation 2.
-
-    >>> float(sigmoid(0.0))
-    0.5
-    """
-    return jax.nn.sigmoid(x)
-
-
-def identity(x: Any) -> jax.Array:
-    """Return x itself: a linear layer.
-
-    Args:
-        x: array of any shape.
-
-    Returns: x.
-    Source: the definition.
-
-    >>> identity(jnp.array([-1.0, 2.0])).tolist()
-    [-1.0, 2.0]
-    """
-    return jnp.asarray(x)
-
-
 TABLE: dict[str, Elementwise] = {
-    "relu": relu,
-    "tanh": tanh,
-    "gelu": gelu,
-    "swish": swish,
-    "sigmoid": sigmoid,
-    "identity": identity,
+    name: getattr(functions, name)
+    for name in (
+        "relu",
+        "tanh",
+        "gelu",
+        "swish",
+        "sigmoid",
+        "identity",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "gelu_exact",
+        "mish",
+        "softplus",
+        "hard_swish",
+    )
 }
 
 

@@ -1,0 +1,41 @@
+"""Activation functions, the table that lets a program choose among them by index, and the weights that suit them."""
+
+from hyperjax.activations.functions import (
+    elu,
+    gelu,
+    gelu_exact,
+    hard_swish,
+    identity,
+    leaky_relu,
+    mish,
+    relu,
+    selu,
+    sigmoid,
+    softmax,
+    softplus,
+    swish,
+    tanh,
+)
+from hyperjax.activations.gain import gain
+from hyperjax.activations.table import TABLE, Elementwise, select
+
+__all__ = [
+    "TABLE",
+    "Elementwise",
+    "elu",
+    "gain",
+    "gelu",
+    "gelu_exact",
+    "hard_swish",
+    "identity",
+    "leaky_relu",
+    "mish",
+    "relu",
+    "select",
+    "selu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "swish",
+    "tanh",
+]
