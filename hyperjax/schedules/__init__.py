@@ -28,6 +28,7 @@ from hyperjax.schedules.constructors import (
 )
 from hyperjax.schedules.kinds import KINDS, Column, Kind
 from hyperjax.schedules.lengths import Length, epochs, fraction, is_resolved, to_steps
+from hyperjax.schedules.plateau import PlateauState, reduce_on_plateau
 from hyperjax.schedules.schedule import Schedule
 from hyperjax.schedules.shapes import SHAPES, Shape, shape
 
@@ -37,6 +38,7 @@ __all__ = [
     "Column",
     "Kind",
     "Length",
+    "PlateauState",
     "Schedule",
     "Shape",
     "as_schedule",
@@ -59,6 +61,7 @@ __all__ = [
     "piecewise_constant",
     "piecewise_interpolate",
     "polynomial",
+    "reduce_on_plateau",
     "sgdr",
     "shape",
     "stack",

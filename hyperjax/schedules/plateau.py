@@ -1,0 +1,115 @@
+"""Lower the updates when a value stops improving: a schedule with a memory, hence a transformation."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hyperjax.checks import is_concrete, one_of, require, within
+from hyperjax.types import Array, PyTree, Scalar
+
+
+class PlateauState(NamedTuple):
+    """What `reduce_on_plateau` remembers; fields as optax names them, floats in float32 at least."""
+
+    scale: Array  # f[], factor on the updates
+    best_value: Array  # f[], infinite before the first value
+    plateau_count: Array  # i32[], values since the best
+    cooldown_count: Array  # i32[], values still to be passed over
+    count: Array  # type: ignore[assignment]  # i32[], values in the running mean
+    avg_value: Array  # f[], their mean
+
+
+def reduce_on_plateau(
+    factor: Scalar = 0.1,
+    patience: Scalar = 10,
+    rtol: Scalar = 1e-4,
+    atol: Scalar = 0.0,
+    cooldown: Scalar = 0,
+    accumulation_size: Scalar = 1,
+    min_scale: Scalar = 0.0,
+    mode: str = "min",
+) -> optax.GradientTransformationExtraArgs:
+    """Multiply updates by a scale that falls when a value has not improved for some time.
+
+    Each `update(..., value=...)` counts one value. The mean of `accumulation_size` of them improves on the best when
+    it is below `(1 - rtol) best - atol` (mode "min"), or above `(1 + rtol) best + atol` ("max"). At the `patience`-th
+    mean in a row that does not, `scale <- max(factor scale, min_scale)`, the count begins again, and the next
+    `cooldown` means are not counted.
+
+    Args:
+        factor: float[], no unit, in (0, 1).
+        patience: int[], means without improvement, at least 1.
+        rtol: float[], no unit, in [0, 1].
+        atol: float[], in the value's unit, at least 0; not both tolerances 0.
+        cooldown: int[], means passed over after a reduction, at least 0.
+        accumulation_size: int[], values in a mean, at least 1.
+        min_scale: float[], no unit, in [0, 1], where reductions stop.
+        mode: "min" for a value that should fall (a loss), "max" for one that should rise (an accuracy).
+    Returns: an optax transformation whose state is a `PlateauState`; its update takes `value=`, float[]. Chain it
+        behind a rule: `optax.chain(adam(1e-3), reduce_on_plateau())`. Every number may be traced.
+    Raises: ValueError when a concrete number is out of its range, or the mode is unknown.
+    Source: `optax.contrib.reduce_on_plateau`, whose counting this is, where numbers cannot be traced and the mode is
+        "min". PyTorch's `ReduceLROnPlateau(patience=p)` reduces at the value after the p-th bad one.
+
+    >>> transform = reduce_on_plateau(factor=0.5, patience=2)
+    >>> state = transform.init(jnp.ones(()))
+    >>> for value in (1.0, 1.0, 1.0, 1.0):
+    ...     update, state = transform.update(jnp.ones(()), state, value=value)
+    ...     print(float(update))
+    1.0
+    1.0
+    0.5
+    0.5
+    """
+    one_of("mode", mode, ("min", "max"))
+    within("factor", factor, 0.0, 1.0, open_low=True)
+    require(not is_concrete(factor) or factor < 1, f"factor must be in (0, 1), got {factor}")
+    within("rtol", rtol, 0.0, 1.0)
+    within("atol", atol, 0.0)
+    if is_concrete(rtol) and is_concrete(atol):
+        require((rtol > 0) | (atol > 0), f"rtol or atol must be above 0, got {rtol} and {atol}")
+    within("patience", patience, 1)
+    within("cooldown", cooldown, 0)
+    within("accumulation_size", accumulation_size, 1)
+    within("min_scale", min_scale, 0.0, 1.0)
+    sign = 1.0 if mode == "min" else -1.0
+
+    def init(params: PyTree) -> PlateauState:
+        precise = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
+        zero = jnp.zeros([], jnp.int32)
+        return PlateauState(
+            jnp.ones([], precise), jnp.asarray(sign * jnp.inf, precise), zero, zero, zero, jnp.zeros([], precise)
+        )
+
+    def update(
+        updates: PyTree, state: PlateauState, params: PyTree | None = None, *, value: Any, **extra: Any
+    ) -> tuple[PyTree, PlateauState]:
+        count = optax.safe_increment(state.count)
+        mean = (state.count * state.avg_value + jnp.asarray(value, state.avg_value.dtype)) / count
+        full = count == accumulation_size
+        judged = _judged(state, mean)._replace(count=jnp.zeros_like(count), avg_value=jnp.zeros_like(mean))
+        waiting = state._replace(count=count, avg_value=mean)
+        chosen = jax.tree.map(lambda new, old: jnp.where(full, new, old).astype(old.dtype), judged, waiting)
+        state = PlateauState(*chosen)
+        return jax.tree.map(lambda u: (state.scale * u).astype(u.dtype), updates), state
+
+    def _judged(state: PlateauState, mean: Array) -> PlateauState:
+        """The state once a mean is whole."""
+        first = jnp.isinf(state.best_value)
+        best = jnp.where(first, 0.0, state.best_value)
+        bound = jnp.where(first, state.best_value, best * (1 - sign * rtol) - sign * atol)
+        improved = sign * mean < sign * bound  # false for nan, which counts as no improvement
+        bad = jnp.where(improved, 0, optax.safe_increment(state.plateau_count))
+        cooling = state.cooldown_count > 0
+        reduces = ~cooling & (bad == patience)
+        lowered = jnp.maximum(jnp.where(reduces, factor, 1.0) * state.scale, min_scale)
+        return state._replace(
+            scale=jnp.where(cooling, state.scale, lowered),
+            best_value=jnp.where(improved, mean, state.best_value),
+            plateau_count=jnp.where(cooling | reduces, 0, bad),
+            cooldown_count=jnp.where(cooling, state.cooldown_count - 1, jnp.where(reduces, cooldown, 0)),
+        )
+
+    return optax.GradientTransformationExtraArgs(init, update)
