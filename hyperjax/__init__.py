@@ -48,6 +48,7 @@ _MODULES = (
     "models",
     "optimizers",
     "random",
+    "regularizers",
     "reports",
     "schedules",
     "statistics",
