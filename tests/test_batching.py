@@ -150,3 +150,18 @@ def test_an_epoch_visits_each_example_once(examples, batch_size):
 def test_bad_arguments_are_named(call, named):
     with pytest.raises(ValueError, match=f"^{named} must"):
         call()
+
+
+def test_learning_rates_scale_with_the_batch():
+    assert batching.scale_learning_rate(0.1, 64, 16) == pytest.approx(0.025)
+    assert batching.scale_learning_rate(0.1, 64, 16, rule="sqrt") == pytest.approx(0.05)
+    rates = jax.jit(jax.vmap(lambda b: batching.scale_learning_rate(0.1, 32, b, "sqrt")))(jnp.array([32.0, 128.0]))
+    np.testing.assert_allclose(rates, [0.1, 0.2], rtol=1e-6)
+    # The plain sum over examples makes the same step as the mean at a rate scaled linearly: the rule's own premise.
+    x = np.arange(6.0)
+    assert batching.scale_learning_rate(0.1, 1, len(x)) * x.mean() == pytest.approx(0.1 * x.sum())
+    for bad, named in (((-1.0, 1, 1), "rate"), ((1.0, 0, 1), "from_batch"), ((1.0, 1, 0), "to_batch")):
+        with pytest.raises(ValueError, match=named):
+            batching.scale_learning_rate(*bad)
+    with pytest.raises(ValueError, match="did you mean 'linear'"):
+        batching.scale_learning_rate(1.0, 1, 1, rule="liner")

@@ -1,6 +1,7 @@
-"""Which examples meet in which batch."""
+"""Which examples meet in which batch, and what its size does to the learning rate."""
 
 from hyperjax.batching.epochs import batch_indices, last_batch_size, steps_per_epoch
 from hyperjax.batching.permutation import permute
+from hyperjax.batching.scaling import scale_learning_rate
 
-__all__ = ["batch_indices", "last_batch_size", "permute", "steps_per_epoch"]
+__all__ = ["batch_indices", "last_batch_size", "permute", "scale_learning_rate", "steps_per_epoch"]
