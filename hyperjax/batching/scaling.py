@@ -14,8 +14,8 @@ _POWERS = {"linear": 1.0, "sqrt": 0.5}
 def scale_learning_rate(rate: Scalar, from_batch: Scalar, to_batch: Scalar, rule: str = "linear") -> Any:
     """Return the learning rate for another batch size.
 
-    `rate (to_batch / from_batch)^p`, p = 1 for "linear" (plain gradient descent, as long as gradients of one batch agree
-    more than they differ), 1/2 for "sqrt" (adaptive rules, whose step depends on the gradient's noise).
+    `rate (to_batch / from_batch)^p`, p = 1 for "linear" (plain gradient descent, as long as the gradients of a batch
+    agree more than they differ), 1/2 for "sqrt" (adaptive rules, whose step depends on the gradient's noise).
 
     Args:
         rate: float[], at least 0, tuned at `from_batch`.
