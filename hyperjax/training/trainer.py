@@ -70,12 +70,16 @@ class Trainer:
         self.init = Population(self._start, layout, (0, 0))
         self._warm = Population(self._start_from, layout, (0, None, None))
         self.layout = self.advance.layout
+        self._widths: set[int] = set()  # for which both are compiled
 
     def compile(self, width: int) -> None:
         """Compile both programs for chunks of a width, if they are not yet."""
+        if width in self._widths:
+            return
         settings, roots = self.shapes(width)
         self.init.compile(settings, roots)
         self.advance.compile(jax.eval_shape(self.init.mapped, settings, roots), settings, roots, self.data, np.int32(0))
+        self._widths.add(width)
 
     def width(self, members: int) -> int:
         """Members in a chunk: on CPU some hundredths of a second's worth, elsewhere as many as fit the device."""
