@@ -32,6 +32,7 @@ AS_PYTORCH = {
     "huber": lambda z: losses.huber(z, GIVEN["targets"], 1.3),
     "squared_error": lambda z: losses.squared_error(z, GIVEN["targets"]),
     "absolute_error": lambda z: losses.absolute_error(z, GIVEN["targets"]),
+    "triplet": lambda z: losses.triplet(z, GIVEN["targets"], GIVEN["teacher"]),
     "kl_divergence": lambda z: losses.kl_divergence(jax.nn.log_softmax(z, -1), SHARES),
 }
 

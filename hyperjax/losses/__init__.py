@@ -3,6 +3,7 @@
 from hyperjax.losses.binary import binary_cross_entropy, binary_focal, hinge, zero_one_hinge
 from hyperjax.losses.classes import cross_entropy, focal, multiclass_hinge, one_hot_squared_error
 from hyperjax.losses.divergences import distillation, gaussian_kl, kl_divergence
+from hyperjax.losses.embeddings import batch_hard_triplet, contrastive, ntxent, semi_hard_triplet, triplet
 from hyperjax.losses.real import absolute_error, huber, log_cosh, quantile, squared_error
 from hyperjax.losses.table import LOSSES, Loss, Number, Row, Target, select
 
@@ -13,8 +14,10 @@ __all__ = [
     "Row",
     "Target",
     "absolute_error",
+    "batch_hard_triplet",
     "binary_cross_entropy",
     "binary_focal",
+    "contrastive",
     "cross_entropy",
     "distillation",
     "focal",
@@ -24,9 +27,12 @@ __all__ = [
     "kl_divergence",
     "log_cosh",
     "multiclass_hinge",
+    "ntxent",
     "one_hot_squared_error",
     "quantile",
     "select",
+    "semi_hard_triplet",
     "squared_error",
+    "triplet",
     "zero_one_hinge",
 ]

@@ -47,6 +47,7 @@ if __name__ == "__main__":
         "huber": lambda z: functional.huber_loss(z, targets, reduction="none", delta=1.3).mean(1),
         "squared_error": lambda z: functional.mse_loss(z, targets, reduction="none").mean(1),
         "absolute_error": lambda z: functional.l1_loss(z, targets, reduction="none").mean(1),
+        "triplet": lambda z: functional.triplet_margin_loss(z, targets, teacher, eps=0.0, reduction="none"),
         "kl_divergence": lambda z: functional.kl_div(z.log_softmax(-1), shares, reduction="none").sum(-1),
     }
     inputs = {
