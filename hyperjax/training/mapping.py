@@ -121,7 +121,8 @@ class Population:
                 for i, piece in enumerate(pieces):
                     running[pool.submit(work, piece)] = i
                 while running:
-                    for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    ended = wait(running, return_when=FIRST_COMPLETED).done
+                    for done in sorted(ended, key=running.__getitem__):  # a set has no order
                         yield running.pop(done), done.result()
             finally:
                 for waiting in running:
