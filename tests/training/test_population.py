@@ -1,6 +1,7 @@
 """The mapper: same results as jax.vmap, in chunks, on threads, padded, and plain under tracers."""
 
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +57,19 @@ def test_progress_counts_members_and_not_padding():
         np.arange(10.0)
     )
     assert seen == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_chunks_that_end_together_are_counted_in_order():
+    seen = []
+
+    def slow(done, total):
+        time.sleep(0.02)  # so that others end meanwhile
+        seen.append(done)
+
+    population(lambda x: x, width=3, threads=2, progress=slow)(np.arange(40.0))
+    assert seen[-1] == 40
+    partial = seen.index(next(done for done in seen if done % 3))  # where the last chunk, of one member, was counted
+    assert partial == len(seen) - 1
 
 
 def test_chunks_run_on_several_threads():
