@@ -90,12 +90,7 @@ def focal(logits: Any, labels: Any, gamma: Scalar = 2.0, alpha: Any = None, wher
     """
     within("gamma", gamma, 0.0)
     logits, labels, classes = _checked(logits, labels)
-    (precise,) = widened(logits)
-    target = labels if labels.ndim == logits.ndim else _is_label(labels, classes)
-    target = target.astype(precise.dtype)
-    if where is not None:
-        where = jnp.asarray(where)
-        precise, target = (jnp.where(where[..., None], each, 0.0) for each in (precise, target))
+    precise, target = _against_shares(logits, labels, where)
     target = target if alpha is None else target * _weights(alpha, classes, "alpha").astype(precise.dtype)
     log_share = jax.nn.log_softmax(precise, -1)
     values = -_products(target, jnp.exp(jnp.asarray(gamma, precise.dtype) * _log_one_less(log_share)) * log_share)
@@ -119,13 +114,8 @@ def multiclass_hinge(scores: Any, labels: Any, where: Any = None) -> Array:
     >>> print(multiclass_hinge(jnp.array([[2.0, 1.5, 0.0]]), jnp.array([0])))
     [0.5]
     """
-    scores, labels, classes = _checked(scores, labels)
-    (precise,) = widened(scores)
-    target = labels if labels.ndim == scores.ndim else _is_label(labels, classes)
-    target = target.astype(precise.dtype)
-    if where is not None:
-        where = jnp.asarray(where)
-        precise, target = (jnp.where(where[..., None], each, 0.0) for each in (precise, target))
+    scores, labels, _ = _checked(scores, labels)
+    precise, target = _against_shares(scores, labels, where)
     values = jnp.max(precise + 1 - target, -1) - jnp.sum(precise * target, -1)
     return per_example(values, where).astype(scores.dtype)
 
@@ -155,6 +145,17 @@ def one_hot_squared_error(logits: Any, labels: Any, where: Any = None) -> Array:
         where = jnp.asarray(where)
         error = jnp.where(where[..., None], error, 0.0)
     return per_example(jnp.mean(error**2, -1), where).astype(logits.dtype)
+
+
+def _against_shares(logits: Array, labels: Array, where: Any) -> tuple[Array, Array]:
+    """Logits, and the distribution that their labels are, in one float type; 0 in both where left out."""
+    (precise,) = widened(logits)
+    shares = labels if labels.ndim == logits.ndim else _is_label(labels, logits.shape[-1])
+    shares = shares.astype(precise.dtype)
+    if where is None:
+        return precise, shares
+    kept = jnp.asarray(where)[..., None]
+    return jnp.where(kept, precise, 0.0), jnp.where(kept, shares, 0.0)
 
 
 def _products(weights: Array, values: Array) -> Array:

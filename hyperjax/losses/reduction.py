@@ -20,7 +20,7 @@ def per_example(values: Array, where: Array | None = None) -> Array:
     axes = tuple(range(1, values.ndim))
     if where is None:
         return jnp.mean(values, axes) if axes else values
-    kept = jnp.broadcast_to(where, values.shape)
+    kept = jnp.broadcast_to(jnp.asarray(where), values.shape)
     total = jnp.sum(jnp.where(kept, values, 0.0), axes)
     return total / jnp.maximum(jnp.sum(kept, axes), 1).astype(values.dtype)
 
