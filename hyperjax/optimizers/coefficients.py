@@ -51,10 +51,18 @@ def coefficients(
     has = rule.has
     moment, averaged, lookahead, buffer = has("moment"), has("averaged"), has("lookahead"), has("buffer")
     precondition, accumulated, debias = has("precondition"), has("accumulated_update"), has("debias")
+    scheduled = has("momentum_schedule")
     step = count + 1
+    # Products are sealed as in the update of a leaf: rounded before 1 - x, in every program.
+    zero = -0.0 * count.astype(jnp.float32)
 
-    b1_product = None if b1_product is None else b1_product * b1
-    b2_product = None if b2_product is None else b2_product * b2
+    momentum = momentum_next = b1
+    if scheduled is not False:
+        now, later = (_scheduled_momentum(b1, at, number["momentum_decay"]) for at in (step, step + 1))
+        momentum = choose(scheduled, _sealed(now, zero), b1)
+        momentum_next = choose(scheduled, _sealed(later, zero), b1)
+    b1_product = None if b1_product is None else _sealed(b1_product * momentum, zero)
+    b2_product = None if b2_product is None else _sealed(b2_product * b2, zero)
     debias_first, debias_second = _both(debias, moment), _both(debias, precondition)
     c1 = c1_next = c2 = b2_power = 1.0
     # A power and a product of constant decays differ by rounding, which 1 - x magnifies: constants take the power.
@@ -62,7 +70,8 @@ def coefficients(
         power, power_next = b1**step, b1 ** (step + 1)
         if b1_product is not None:
             power = choose(has("b1_scheduled"), b1_product, power)
-            power_next = choose(has("b1_scheduled"), b1_product * rule.at(step)["b1"], power_next)
+            ahead_product = _sealed(b1_product * rule.at(step)["b1"], zero)
+            power_next = choose(has("b1_scheduled"), ahead_product, power_next)
         c1, c1_next = choose(debias_first, 1 - power, 1.0), choose(debias_first, 1 - power_next, 1.0)
     if debias_second is not False:
         b2_power = b2**step
@@ -82,6 +91,11 @@ def coefficients(
     ahead = _both(lookahead, moment)
     from_first = choose(ahead, plain if ahead is False else b1 * rectifier / c1_next, plain)
     from_gradient = choose(ahead, 0.0 if ahead is False else g1 * plain, 0.0)
+    if scheduled is not False:
+        from_first = choose(
+            scheduled, momentum_next * rectifier / (1 - _sealed(b1_product * momentum_next, zero)), from_first
+        )
+        from_gradient = choose(scheduled, (1 - momentum) * rectifier / (1 - b1_product), from_gradient)
     interpolate = has("interpolate")
     if interpolate is not False:
         from_first = choose(interpolate, number["output_b1"], from_first)
@@ -115,9 +129,14 @@ def coefficients(
         from_buffer=choose(buffer, choose(lookahead, b1, 1.0), 0.0),
         from_moved=choose(_both(buffer, _negated(lookahead)), 0.0, 1.0),
         decay=choose(has("decay"), None if "weight_decay" not in number else rate * number["weight_decay"], 0.0),
-        zero=-0.0 * count.astype(jnp.float32),
+        zero=zero,
     )
     return result, b1_product, b2_product
+
+
+def _scheduled_momentum(b1: Any, step: jax.Array, momentum_decay: Any) -> Any:
+    """Half of b1 at first, then nearer and nearer to it (Dozat 2016, section 2.2)."""
+    return b1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
 
 
 def _rectification(b2: Any, b2_power: Any, step: jax.Array, threshold: Any) -> tuple[Any, Any]:
@@ -127,6 +146,10 @@ def _rectification(b2: Any, b2_power: Any, step: jax.Array, threshold: Any) -> t
     tractable = (length >= threshold) & (length > 4.0)
     n, n_max = jnp.where(tractable, length, 5.0), jnp.where(tractable, longest, 5.0)
     return tractable, jnp.sqrt((n - 4.0) * (n - 2.0) * n_max / ((n_max - 4.0) * (n_max - 2.0) * n))
+
+
+def _sealed(product: Any, zero: jax.Array) -> Any:
+    return product + zero.astype(jnp.result_type(product))
 
 
 def choose(condition: Any, yes: Any, no: Any) -> Any:

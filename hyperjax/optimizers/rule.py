@@ -23,6 +23,7 @@ class Form:
         precondition: division by the root of a second moment (Adagrad, RMSprop, Adam).
         second_averaged: the second moment is an average with decay b2 instead of a sum (all but Adagrad).
         debias: moments are divided by one minus the product of their decays (Adam).
+        momentum_schedule: Nesterov's step with a momentum that grows over time (Dozat's NAdam); implies debias.
         centered: the squared mean gradient is taken off the second moment (a variance).
         accumulated_update: the step is multiplied by the root of the averaged squared update (Adadelta).
         rectify: preconditioning waits until the second moment's variance is tractable (RAdam).
@@ -44,6 +45,7 @@ class Form:
     precondition: Occurrence = "never"
     second_averaged: Occurrence = "never"
     debias: Occurrence = "never"
+    momentum_schedule: Occurrence = "never"
     centered: Occurrence = "never"
     accumulated_update: Occurrence = "never"
     rectify: Occurrence = "never"
@@ -102,6 +104,7 @@ _NEEDED_BY = {
     "initial_second": ("precondition",),
     "output_b1": ("interpolate",),
     "threshold": ("rectify",),
+    "momentum_decay": ("momentum_schedule",),
     "l2": ("coupled_decay",),
     "weight_decay": ("decay",),
 }
@@ -124,6 +127,7 @@ class Rule:
             eps_root: added under the root, in the gradient's unit squared.
             initial_second: what the second moment starts from, in the gradient's unit squared.
             output_b1: weight of the old moment in an interpolated output (Lion's b1), in [0, 1).
+            momentum_decay: how fast the scheduled momentum reaches b1, per step, at least 0.
             threshold: length of the variance's memory from which RAdam preconditions, in steps, at least 4.
             l2: coupled decay, `l2 * params` joins the gradient.
             weight_decay: decoupled decay, `weight_decay * params` joins the direction.

@@ -154,7 +154,12 @@ def _adam(a: Mapping[str, Any]) -> Built:
 
 def _nadam(a: Mapping[str, Any]) -> Built:
     features, row = _adam(a)
-    return features | {"lookahead": True}, row
+    decay = a["momentum_decay"]
+    return (
+        (features | {"lookahead": True}, row)
+        if decay is None
+        else (features | {"momentum_schedule": True}, row | {"momentum_decay": decay})
+    )
 
 
 def _radam(a: Mapping[str, Any]) -> Built:
@@ -183,6 +188,7 @@ _ADAM = {
     "eps": Allowed(1e-8, 0.0, _INFINITY),
     "eps_root": Allowed(0.0, 0.0, _INFINITY),
 }
+_DOZAT = {"momentum_decay": Allowed(None, 0.0, _INFINITY)}
 _ADAMW = _ADAM | {"weight_decay": Allowed(1e-4, 0.0, _INFINITY)}
 _ROWS: Mapping[str, _Row] = MappingProxyType(
     {
@@ -206,8 +212,8 @@ _ROWS: Mapping[str, _Row] = MappingProxyType(
         "adam": _Row(_adam, _ADAM, {"nesterov": False}),
         "adamw": _Row(_adam, _ADAMW, {"nesterov": False}),
         "adadelta": _Row(_adadelta, {"rho": Allowed(0.9, 0.0, 1.0), "eps": Allowed(1e-6, 0.0, _INFINITY)}),
-        "nadam": _Row(_nadam, _ADAM),
-        "nadamw": _Row(_nadam, _ADAMW),
+        "nadam": _Row(_nadam, _ADAM | _DOZAT),
+        "nadamw": _Row(_nadam, _ADAMW | _DOZAT),
         "radam": _Row(_radam, _ADAM | {"threshold": Allowed(5.0, 4.0, _INFINITY)}, {"nesterov": False}),
         "lion": _Row(
             _lion,

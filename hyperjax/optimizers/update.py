@@ -21,7 +21,7 @@ class RuleState(NamedTuple):
     first: PyTree | None  # like params: first moment, or the buffer behind the preconditioner
     second: PyTree | None  # like params: second moment
     third: PyTree | None  # like params: mean gradient (centered) or averaged squared update (Adadelta)
-    b1_product: Array | None  # f[], product of the first decays in force so far; only where b1 may be a schedule
+    b1_product: Array | None  # f[], product of the first decays in force so far; only where the momentum may change
     b2_product: Array | None  # f[], the same of the second decays
 
 
@@ -65,7 +65,7 @@ def by_rule(
             first=jax.tree.map(lambda p: jnp.zeros_like(p, dtype=mu_dtype), params) if has_first else None,
             second=jax.tree.map(lambda p: jnp.full_like(p, start["initial_second"]), params) if has_second else None,
             third=jax.tree.map(jnp.zeros_like, params) if has_third else None,
-            b1_product=_one_like(start["b1"]) if form.may("b1_scheduled") else None,
+            b1_product=_one_like(start["b1"]) if form.may("b1_scheduled", "momentum_schedule") else None,
             b2_product=_one_like(start["b2"]) if form.may("b2_scheduled") else None,
         )
 

@@ -1,16 +1,14 @@
 """Penalties on weights: their value, their gradient added to an update, and their proximal step."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from hyperjax.checks import require, within
-from hyperjax.types import Array, Number, PyTree, Scalar
-
-Mask: TypeAlias = PyTree | Callable[[Any], Any] | None
+from hyperjax.types import Array, Mask, Number, PyTree, Scalar
 
 
 class ProximalState(NamedTuple):

@@ -21,7 +21,9 @@ _VARIANTS: dict[str, list[dict[str, Any]]] = {
     "adadelta": [{"l2": 0.01}],
     "lion": [{"weight_decay": 0.0}],
 }
-CASES = [(name, {}) for name in optimizers.names()] + [(name, v) for name, many in _VARIANTS.items() for v in many]
+FOLLOWING_OPTAX = [(name, {}) for name in optimizers.names()]
+FOLLOWING_OPTAX += [(name, v) for name, many in _VARIANTS.items() for v in many]
+CASES = [*FOLLOWING_OPTAX, ("nadam", {"momentum_decay": 0.01})]  # which optax lacks; PyTorch has it
 RATES = {"lion": 1e-3, "sign_sgd": 1e-3, "sgd": 0.1, "adadelta": 1.0}
 
 

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from hyperjax.optimizers import RuleState, by_rule, numbers, rule
-from tests.optimizers.rows import CASES, case_id, rate_of, reference
+from tests.optimizers.rows import FOLLOWING_OPTAX, case_id, rate_of, reference
 
 STEPS = 60
 LIMIT = {"float32": 1e-6, "float64": 1e-12}
@@ -103,16 +103,18 @@ def difference(ours, theirs):
 def test_each_update_from_optax_states_alone_and_widened(dtype):
     with jax.enable_x64(dtype == "float64"):
         params, gradient = problem(dtype)
-        items = [traced(name, arguments, dtype) for name, arguments in CASES]
-        rates = [jnp.asarray(rate_of(name), dtype) for name, _ in CASES]
-        lone = [rule(name, **values, **choices) for (name, _), (values, choices) in zip(CASES, items, strict=True)]
+        items = [traced(name, arguments, dtype) for name, arguments in FOLLOWING_OPTAX]
+        rates = [jnp.asarray(rate_of(name), dtype) for name, _ in FOLLOWING_OPTAX]
+        lone = [
+            rule(name, **values, **choices) for (name, _), (values, choices) in zip(FOLLOWING_OPTAX, items, strict=True)
+        ]
         form = functools.reduce(lambda a, b: a.union(b), [r.form for r in lone])
 
         @jax.jit
         def theirs(items, rates):
             return [
                 record(name, values, choices, rate, params, gradient)
-                for (name, _), values, (_, choices), rate in zip(CASES, items, static, rates, strict=True)
+                for (name, _), values, (_, choices), rate in zip(FOLLOWING_OPTAX, items, static, rates, strict=True)
             ]
 
         static = [({}, choices) for _, choices in items]
@@ -128,10 +130,12 @@ def test_each_update_from_optax_states_alone_and_widened(dtype):
         def alone(rules, rates, recorded):
             return [
                 compare(r, rate, name, choices, rec)
-                for r, rate, (name, _), (_, choices), rec in zip(rules, rates, CASES, items, recorded, strict=True)
+                for r, rate, (name, _), (_, choices), rec in zip(
+                    rules, rates, FOLLOWING_OPTAX, items, recorded, strict=True
+                )
             ]
 
-        for case, gap in zip(CASES, alone(lone, rates, recorded), strict=True):
+        for case, gap in zip(FOLLOWING_OPTAX, alone(lone, rates, recorded), strict=True):
             assert gap < LIMIT[dtype], f"{case_id(case)}: {gap}"
 
         @jax.jit
@@ -150,7 +154,7 @@ def test_each_update_from_optax_states_alone_and_widened(dtype):
         cast = functools.partial(jax.tree.map, lambda x: jnp.asarray(x, dtype))
         held = [
             [s if s is not None else jax.tree.map(jnp.zeros_like, rec[1]) for s in slots(name, rec[2], None)]
-            for (name, _), rec in zip(CASES, recorded, strict=True)
+            for (name, _), rec in zip(FOLLOWING_OPTAX, recorded, strict=True)
         ]
         updates, new = together(
             stack([cast(r.widen(form)) for r in lone]),
@@ -159,7 +163,7 @@ def test_each_update_from_optax_states_alone_and_widened(dtype):
             stack([rec[1] for rec in recorded]),
             stack(held),
         )
-        for i, (case, rec) in enumerate(zip(CASES, recorded, strict=True)):
+        for i, (case, rec) in enumerate(zip(FOLLOWING_OPTAX, recorded, strict=True)):
             mine = [jax.tree.map(operator.itemgetter(i), tree) for tree in (updates, *new)]
             pairs = [(mine[0], rec[3])]
             pairs += [(a, b) for a, b in zip(mine[1:], slots(case[0], rec[4], None), strict=True) if b is not None]
@@ -181,7 +185,9 @@ def test_whole_trajectories_on_a_well_conditioned_problem():
 
     with jax.enable_x64(True):
         both = jax.jit(
-            lambda: [(run(by_rule(rule(n, **a), rate_of(n))), run(reference(n, a, rate_of(n)))) for n, a in CASES]
+            lambda: [
+                (run(by_rule(rule(n, **a), rate_of(n))), run(reference(n, a, rate_of(n)))) for n, a in FOLLOWING_OPTAX
+            ]
         )()
-        for case, (ours, theirs) in zip(CASES, both, strict=True):
+        for case, (ours, theirs) in zip(FOLLOWING_OPTAX, both, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9, err_msg=case_id(case))

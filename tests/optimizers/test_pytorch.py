@@ -26,6 +26,8 @@ AS_PYTORCH = {
     "Adam, weight decay": lambda: by_rule(rule("adam", l2=0.1), 0.05),
     "AdamW": lambda: optimizers.adamw(0.05, weight_decay=0.1),
     "Adadelta": lambda: optimizers.adadelta(1.0, rho=0.9, eps=1e-4),
+    "NAdam": lambda: optimizers.nadam(0.05, b1=0.8, b2=0.95, eps=1e-3, momentum_decay=0.01),
+    "NAdam, decoupled decay": lambda: optimizers.nadamw(0.05, weight_decay=0.1, momentum_decay=4e-3),
     "RAdam": lambda: optimizers.radam(0.05, eps=1e-14),
 }
 

@@ -38,14 +38,16 @@ def test_absent_slots_are_none():
 
 
 @pytest.mark.parametrize(
-    "name", ["momentum", "adagrad", "rmsprop", "adam", "adamw", "adadelta", "nadam", "radam", "lion"]
+    "name",
+    ["momentum", "adagrad", "rmsprop", "adam", "adamw", "adadelta", "nadam", "nadamw", "radam", "lion", "sign_sgd"],
 )
 def test_arguments_order_and_defaults_are_those_of_optax(name):
     ours = inspect.signature(getattr(optimizers, name)).parameters
-    theirs = inspect.signature(getattr(optax, "adam" if name == "nadam" else name if name != "momentum" else "sgd"))
+    alike = {"nadam": "adam", "nadamw": "adamw", "momentum": "sgd"}  # optax's NAdams are these with one number set
+    theirs = inspect.signature(getattr(optax, alike.get(name, name)))
     wanted = [(p.name, p.default) for p in theirs.parameters.values()]
-    if name == "nadam":
-        wanted.remove(("nesterov", False))
+    if name in ("nadam", "nadamw"):
+        wanted[-1] = ("momentum_decay", None)  # PyTorch's, behind them, in the place of `nesterov`
     if name == "momentum":
         wanted = [("learning_rate", inspect.Parameter.empty), ("momentum", 0.9), ("accumulator_dtype", None)]
     assert [(p.name, p.default) for p in ours.values()] == wanted

@@ -23,6 +23,8 @@ OPTIMIZERS = {
     "Adam, weight decay": (torch.optim.Adam, {"lr": 0.05, "weight_decay": 0.1}),
     "AdamW": (torch.optim.AdamW, {"lr": 0.05, "weight_decay": 0.1}),
     "Adadelta": (torch.optim.Adadelta, {"lr": 1.0, "rho": 0.9, "eps": 1e-4}),
+    "NAdam": (torch.optim.NAdam, {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-3, "momentum_decay": 0.01}),
+    "NAdam, decoupled decay": (torch.optim.NAdam, {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     "RAdam": (torch.optim.RAdam, {"lr": 0.05, "eps": 1e-14}),
 }
 

@@ -1,110 +1,12 @@
-"""The rules by their usual names, with optax's arguments, order and defaults."""
+"""Rules that divide by the root of a second moment, with optax's arguments, order and defaults."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import optax
 
 from hyperjax.optimizers.table import rule
 from hyperjax.optimizers.update import by_rule
-from hyperjax.types import Number, PyTree
-
-Mask: TypeAlias = PyTree | Callable[[Any], Any] | None
-
-
-def sgd(
-    learning_rate: Number,
-    momentum: Number | None = None,
-    nesterov: bool = False,
-    accumulator_dtype: Any | None = None,
-) -> optax.GradientTransformationExtraArgs:
-    """Gradient descent, with momentum or Nesterov's momentum where asked.
-
-        update = -learning_rate * g
-
-    The reference of all others: the least memory, and often the best final accuracy once the rate is tuned. It is slow
-    along shallow directions and diverges above 2 / (largest curvature). PyTorch: `SGD(lr, momentum, nesterov=...)`.
-
-    Args:
-        learning_rate: float, array, tracer or schedule, in parameters per gradient.
-        momentum: decay of the buffer, in [0, 1); None: no buffer (and `nesterov` is not read, as in optax).
-        nesterov: apply the momentum once more to the step.
-        accumulator_dtype: dtype of the buffer; None: the parameter's.
-    Returns: an optax transformation whose state is a `RuleState`.
-    Source: Robbins and Monro, 1951, A stochastic approximation method.
-
-    >>> import jax.numpy as jnp
-    >>> transform = sgd(0.1)
-    >>> update, _ = transform.update(2.0 * jnp.ones(()), transform.init(jnp.ones(())))
-    >>> print(f"{update:.4f}")
-    -0.2000
-    """
-    if momentum is None:
-        return by_rule(rule("sgd"), learning_rate)
-    row = rule("nesterov" if nesterov else "momentum", momentum=momentum)
-    return by_rule(row, learning_rate, mu_dtype=accumulator_dtype)
-
-
-def momentum(
-    learning_rate: Number,
-    momentum: Number = 0.9,
-    accumulator_dtype: Any | None = None,
-) -> optax.GradientTransformationExtraArgs:
-    """Gradient descent with heavy-ball momentum.
-
-        m <- momentum * m + g
-        update = -learning_rate * m
-
-    Speeds up along directions that persist and damps those that oscillate. The effective rate is
-    learning_rate / (1 - momentum), so the two must be tuned together; it overshoots where the curvature changes.
-    PyTorch: `SGD(lr, momentum)` with dampening 0 (it multiplies by the rate outside the buffer as well).
-
-    Args:
-        learning_rate: float, array, tracer or schedule.
-        momentum: decay of the buffer, in [0, 1).
-        accumulator_dtype: dtype of the buffer; None: the parameter's.
-    Returns: an optax transformation whose state is a `RuleState`.
-    Source: Polyak, 1964, Some methods of speeding up the convergence of iteration methods, eq. 9.
-
-    >>> import jax.numpy as jnp
-    >>> transform = momentum(0.1)
-    >>> update, _ = transform.update(jnp.ones(()), transform.init(jnp.ones(())), jnp.ones(()))
-    >>> print(f"{update:.4f}")
-    -0.1000
-    """
-    row = rule("momentum", momentum=momentum)
-    return by_rule(row, learning_rate, mu_dtype=accumulator_dtype)
-
-
-def nesterov(
-    learning_rate: Number,
-    momentum: Number = 0.9,
-    accumulator_dtype: Any | None = None,
-) -> optax.GradientTransformationExtraArgs:
-    """Gradient descent with Nesterov's momentum.
-
-        m <- momentum * m + g
-        update = -learning_rate * (momentum * m + g)
-
-    Corrects the momentum by the gradient that it is about to meet, so it is stable at slightly higher rates than
-    heavy-ball. With noisy gradients the difference is small.
-    PyTorch: `SGD(lr, momentum, nesterov=True)`.
-
-    Args:
-        learning_rate: float, array, tracer or schedule.
-        momentum: decay of the buffer, in [0, 1).
-        accumulator_dtype: dtype of the buffer; None: the parameter's.
-    Returns: an optax transformation whose state is a `RuleState`.
-    Source: Nesterov, 1983; in this form Sutskever et al., 2013, On the importance of momentum, eq. 3 and 4.
-
-    >>> import jax.numpy as jnp
-    >>> transform = nesterov(0.1)
-    >>> update, _ = transform.update(jnp.ones(()), transform.init(jnp.ones(())), jnp.ones(()))
-    >>> print(f"{update:.4f}")
-    -0.1900
-    """
-    row = rule("nesterov", momentum=momentum)
-    return by_rule(row, learning_rate, mu_dtype=accumulator_dtype)
+from hyperjax.types import Mask, Number
 
 
 def adagrad(
@@ -319,6 +221,8 @@ def nadam(
     eps: Number = 1e-8,
     eps_root: Number = 0.0,
     mu_dtype: Any | None = None,
+    *,
+    momentum_decay: Number | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """NAdam: Adam with Nesterov's look ahead.
 
@@ -327,7 +231,12 @@ def nadam(
         with m and v as in Adam
 
     Somewhat faster than Adam early on; otherwise it shares its weaknesses.
-    PyTorch: `NAdam` schedules b1 by momentum_decay; these are optax's numbers, with constant b1.
+    With `momentum_decay` it is Dozat's own form, whose momentum grows towards b1 over the steps:
+
+        u_t = b1 * (1 - 0.96**(t * momentum_decay) / 2);  U_t = u_1 * ... * u_t
+        direction = u_{t+1} * m / (1 - U_{t+1}) + (1 - u_t) * g / (1 - U_t)
+
+    PyTorch: `NAdam` is that form, `momentum_decay=4e-3`. Without it these are optax's numbers, with constant b1.
 
     Args:
         learning_rate: float, array, tracer or schedule.
@@ -336,8 +245,9 @@ def nadam(
         eps: added to the root of the second moment, at least 0, in the gradient's unit.
         eps_root: added under the root, at least 0, in the gradient's unit squared.
         mu_dtype: dtype of the first moment; None: the parameter's.
+        momentum_decay: how fast the momentum grows, per step, at least 0; None: it is b1 from the start.
     Returns: an optax transformation whose state is a `RuleState`.
-    Source: Dozat, 2016, Incorporating Nesterov momentum into Adam, algorithm 2, without its extra factor b2.
+    Source: Dozat, 2016, Incorporating Nesterov momentum into Adam, algorithm 2 and section 2.2.
 
     >>> import jax.numpy as jnp
     >>> transform = nadam(0.1)
@@ -345,7 +255,7 @@ def nadam(
     >>> print(f"{update:.4f}")
     -0.1474
     """
-    row = rule("nadam", b1=b1, b2=b2, eps=eps, eps_root=eps_root)
+    row = rule("nadam", b1=b1, b2=b2, eps=eps, eps_root=eps_root, momentum_decay=momentum_decay)
     return by_rule(row, learning_rate, mu_dtype=mu_dtype)
 
 
@@ -390,38 +300,44 @@ def radam(
     return by_rule(row, learning_rate)
 
 
-def lion(
+def nadamw(
     learning_rate: Number,
     b1: Number = 0.9,
-    b2: Number = 0.99,
+    b2: Number = 0.999,
+    eps: Number = 1e-8,
+    eps_root: Number = 0.0,
     mu_dtype: Any | None = None,
-    weight_decay: Number = 1e-3,
+    weight_decay: Number = 1e-4,
     mask: Mask = None,
+    *,
+    momentum_decay: Number | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Lion: the sign of a momentum.
+    """NAdamW: NAdam with decoupled weight decay.
 
-        update = -learning_rate * (sign(b1 * m + (1 - b1) * g) + weight_decay * p)
-        m <- b2 * m + (1 - b2) * g
+        update = (NAdam's) - learning_rate * weight_decay * p
 
-    One slot only, good on large batches. All steps have one length, so it wants a rate 3 to 10 times below Adam's,
-    decay as much higher, and it does not settle without a schedule.
-    PyTorch has none; the paper's own code has these numbers.
+    Strong in tuned comparisons of optimizers (AlgoPerf's baseline); its weaknesses are Adam's.
+    PyTorch: `NAdam(decoupled_weight_decay=True, momentum_decay=4e-3)`, whose default weight_decay is 0.
 
     Args:
         learning_rate: float, array, tracer or schedule.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
+        eps: added to the root of the second moment, at least 0, in the gradient's unit.
+        eps_root: added under the root, at least 0, in the gradient's unit squared.
         mu_dtype: dtype of the first moment; None: the parameter's.
         weight_decay: decoupled decay, at least 0, multiplied by the learning rate.
         mask: which leaves decay (tree of bools or a function of the parameters); None: all.
+        momentum_decay: as in `nadam`.
     Returns: an optax transformation whose state is a `RuleState`.
-    Source: Chen et al., 2023, arXiv:2302.06675, algorithm 2.
+    Source: `optax.nadamw`; Dozat, 2016, and Loshchilov and Hutter, 2019, arXiv:1711.05101.
 
     >>> import jax.numpy as jnp
-    >>> transform = lion(0.1)
+    >>> transform = nadamw(0.1, weight_decay=0.5)
     >>> update, _ = transform.update(jnp.ones(()), transform.init(jnp.ones(())), jnp.ones(()))
     >>> print(f"{update:.4f}")
-    -0.1001
+    -0.1974
     """
-    row = rule("lion", b1=b1, b2=b2, weight_decay=weight_decay)
+    arguments = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root, "momentum_decay": momentum_decay}
+    row = rule("nadamw", weight_decay=weight_decay, **arguments)
     return by_rule(row, learning_rate, mask=mask, mu_dtype=mu_dtype)
