@@ -17,9 +17,10 @@ from hyperjax.activations.functions import (
     tanh,
 )
 from hyperjax.activations.gain import gain
-from hyperjax.activations.table import TABLE, Elementwise, select
+from hyperjax.activations.table import NUMBERS, TABLE, Elementwise, select
 
 __all__ = [
+    "NUMBERS",
     "TABLE",
     "Elementwise",
     "elu",

@@ -1,5 +1,6 @@
 """Lower the updates when a value stops improving: a schedule with a memory, hence a transformation."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -75,41 +76,59 @@ def reduce_on_plateau(
     within("accumulation_size", accumulation_size, 1)
     within("min_scale", min_scale, 0.0, 1.0)
     sign = 1.0 if mode == "min" else -1.0
+    numbers = {
+        "factor": factor,
+        "patience": patience,
+        "rtol": rtol,
+        "atol": atol,
+        "cooldown": cooldown,
+        "accumulation_size": accumulation_size,
+        "min_scale": min_scale,
+    }
 
     def init(params: PyTree) -> PlateauState:
-        precise = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
-        zero = jnp.zeros([], jnp.int32)
-        return PlateauState(
-            jnp.ones([], precise), jnp.asarray(sign * jnp.inf, precise), zero, zero, zero, jnp.zeros([], precise)
-        )
+        return plateau_start(sign, jnp.result_type(jnp.float32, *jax.tree.leaves(params)))
 
     def update(
         updates: PyTree, state: PlateauState, params: PyTree | None = None, *, value: Any, **extra: Any
     ) -> tuple[PyTree, PlateauState]:
-        count = optax.safe_increment(state.count)
-        mean = (state.count * state.avg_value + jnp.asarray(value, state.avg_value.dtype)) / count
-        full = count == accumulation_size
-        judged = _judged(state, mean)._replace(count=jnp.zeros_like(count), avg_value=jnp.zeros_like(mean))
-        waiting = state._replace(count=count, avg_value=mean)
-        chosen = jax.tree.map(lambda new, old: jnp.where(full, new, old).astype(old.dtype), judged, waiting)
-        state = PlateauState(*chosen)
+        state = plateau_step(state, value, numbers, sign)
         return jax.tree.map(lambda u: (state.scale * u).astype(u.dtype), updates), state
 
-    def _judged(state: PlateauState, mean: Array) -> PlateauState:
-        """The state once a mean is whole."""
-        first = jnp.isinf(state.best_value)
-        best = jnp.where(first, 0.0, state.best_value)
-        bound = jnp.where(first, state.best_value, best * (1 - sign * rtol) - sign * atol)
-        improved = sign * mean < sign * bound  # false for nan, which counts as no improvement
-        bad = jnp.where(improved, 0, optax.safe_increment(state.plateau_count))
-        cooling = state.cooldown_count > 0
-        reduces = ~cooling & (bad == patience)
-        lowered = jnp.maximum(jnp.where(reduces, factor, 1.0) * state.scale, min_scale)
-        return state._replace(
-            scale=jnp.where(cooling, state.scale, lowered),
-            best_value=jnp.where(improved, mean, state.best_value),
-            plateau_count=jnp.where(cooling | reduces, 0, bad),
-            cooldown_count=jnp.where(cooling, state.cooldown_count - 1, jnp.where(reduces, cooldown, 0)),
-        )
-
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def plateau_start(sign: Any, dtype: Any) -> PlateauState:
+    """The state before the first value; `sign` is 1 for values that should fall, -1 for those that should rise."""
+    zero = jnp.zeros([], jnp.int32)
+    worst = jnp.where(jnp.asarray(sign) > 0, jnp.inf, -jnp.inf).astype(dtype)
+    return PlateauState(jnp.ones([], dtype), worst, zero, zero, zero, jnp.zeros([], dtype))
+
+
+def plateau_step(state: PlateauState, value: Any, numbers: Mapping[str, Any], sign: Any) -> PlateauState:
+    """Count one value; `numbers` are the arguments of `reduce_on_plateau` by name, `sign` as in `plateau_start`."""
+    count = optax.safe_increment(state.count)
+    mean = (state.count * state.avg_value + jnp.asarray(value, state.avg_value.dtype)) / count
+    full = count == numbers["accumulation_size"]
+    judged = _judged(state, mean, numbers, sign)._replace(count=jnp.zeros_like(count), avg_value=jnp.zeros_like(mean))
+    waiting = state._replace(count=count, avg_value=mean)
+    chosen = jax.tree.map(lambda new, old: jnp.where(full, new, old).astype(old.dtype), judged, waiting)
+    return PlateauState(*chosen)
+
+
+def _judged(state: PlateauState, mean: Array, numbers: Mapping[str, Any], sign: Any) -> PlateauState:
+    """The state once a mean is whole."""
+    first = jnp.isinf(state.best_value)
+    best = jnp.where(first, 0.0, state.best_value)
+    bound = jnp.where(first, state.best_value, best * (1 - sign * numbers["rtol"]) - sign * numbers["atol"])
+    improved = sign * mean < sign * bound  # false for nan, which counts as no improvement
+    bad = jnp.where(improved, 0, optax.safe_increment(state.plateau_count))
+    cooling = state.cooldown_count > 0
+    reduces = ~cooling & (bad == numbers["patience"])
+    lowered = jnp.maximum(jnp.where(reduces, numbers["factor"], 1.0) * state.scale, numbers["min_scale"])
+    return state._replace(
+        scale=jnp.where(cooling, state.scale, lowered),
+        best_value=jnp.where(improved, mean, state.best_value),
+        plateau_count=jnp.where(cooling | reduces, 0, bad),
+        cooldown_count=jnp.where(cooling, state.cooldown_count - 1, jnp.where(reduces, numbers["cooldown"], 0)),
+    )

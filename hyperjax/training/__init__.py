@@ -1,6 +1,7 @@
 """Recipes, and the engine that trains populations of them."""
 
 from hyperjax.training.engine import Engine, fit, fit_population
+from hyperjax.training.evaluate import evaluate
 from hyperjax.training.mapping import Population, population
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
@@ -15,6 +16,7 @@ __all__ = [
     "Runs",
     "Settings",
     "Structure",
+    "evaluate",
     "fit",
     "fit_population",
     "population",

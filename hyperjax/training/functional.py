@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from hyperjax import layers
+from hyperjax import activations, layers
 from hyperjax.checks import nearest
 from hyperjax.tasks import Task
 from hyperjax.types import PyTree
@@ -34,7 +34,12 @@ class Functional:
         self._evaluating: Any = None
         self._filters = (task.trainable, layers.Hyperparameter, nnx.RngState, ...)
         self._check_arguments()
-        self._check_bound(layers.names(nnx.eval_shape(lambda: self._build(jax.random.key(0), {}))), bound)
+        read = [
+            number for options in choices.values() for name in options for number in activations.NUMBERS.get(name, {})
+        ]
+        self._numbers = [name for name in bound if name in read]  # of activations: given to the layers, not found there
+        known = layers.names(nnx.eval_shape(lambda: self._build(jax.random.key(0), {})))
+        self._check_bound(known, tuple(name for name in bound if name not in self._numbers))
         self.weights, self._rest = jax.eval_shape(self._states, jax.random.key(0))
 
     def _check_arguments(self) -> None:
@@ -59,7 +64,7 @@ class Functional:
         given = self._task.model
         model = nnx.clone(given) if isinstance(given, nnx.Module) else given(nnx.Rngs(key), **self._arguments)
         for name, options in choices.items():
-            layers.set_choices(model, name, options)
+            layers.set_choices(model, name, options, self._numbers)
         return model
 
     def _states(self, key: jax.Array) -> tuple[PyTree, PyTree]:

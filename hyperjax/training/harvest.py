@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from hyperjax import random
+from hyperjax.training.following import NOTHING
 from hyperjax.training.in_force import in_force
 from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.recipe import Recipe
@@ -21,7 +22,7 @@ def to_run(
     program: Program, recipe: Recipe, seed: int, settings: Settings, harvest: Harvest, member: int, layout: str
 ) -> Run:
     """The run of one member of a chunk."""
-    record: Any = Record(*(leaf[member] for leaf in harvest.records))  # of NumPy arrays
+    record: Any = jax.tree.map(lambda leaf: leaf[member], harvest.records)  # of NumPy arrays
     carry: Carry = jax.tree.map(lambda leaf: leaf[member], harvest.carry)
     task, per_epoch, total = program.task, program.structure.steps_per_epoch, int(settings.steps)
     diverged_at = int(carry.diverged_at) if int(carry.diverged_at) >= 0 else None
@@ -30,9 +31,14 @@ def to_run(
     taken = done + (diverged_at is not None)  # the step that diverged has a loss, if not an update
     every = math.ceil(total / MOST_RECORDED_STEPS)
     steps = np.arange(0, taken, every)
-    ended = diverged_at is not None or done >= total
+    stopping = carry.following.stopping if recipe.early_stopping else None
+    stopped = stopping is not None and bool(stopping.stopped)
+    ended = diverged_at is not None or done >= total or stopped
     validations = _validations(done, per_epoch, seen, diverged_at is not None)
     epochs = np.minimum(validations, done) / per_epoch
+    best = None
+    if stopping is not None and int(stopping.best_step) > 0:
+        best = int(np.searchsorted(np.minimum(validations, done), int(stopping.best_step)))
     metrics = _training_metrics(program, record, validations, done)
     if "validation" in task.data:
         rows = record.validation[validations - 1]
@@ -54,7 +60,8 @@ def to_run(
         diverged_at=diverged_at,
         finished=ended,
         layout=layout,
-        _numbers=partial(in_force, task, program.structure, recipe, settings),
+        best=best,
+        _numbers=partial(in_force, task, program.structure, recipe, settings, record.scale),
         _model=_model_of(program, settings, carry, seed),
     )
 
@@ -82,9 +89,15 @@ def _training_metrics(program: Program, record: Record, validations: np.ndarray,
 
 def _model_of(program: Program, settings: Settings, carry: Carry, seed: int) -> Callable[[], Any]:
     def build() -> Any:
-        weights = program.unpacked(jax.tree.map(jax.numpy.asarray, carry.weights))
-        numbers = settings.model_numbers_at(max(int(carry.step) - 1, 0))
-        rest = jax.tree.map(jax.numpy.asarray, carry.rest)
+        stopping = carry.following.stopping
+        step, weights, rest = int(carry.step), carry.weights, carry.rest
+        if stopping is not None and int((settings.stopping or {})["column"]) != NOTHING and int(stopping.best_step) > 0:
+            step, weights, rest = int(stopping.best_step), stopping.weights, stopping.rest
+        else:
+            weights = program.judged(jax.tree.map(jax.numpy.asarray, carry), settings)
+        weights = program.unpacked(jax.tree.map(jax.numpy.asarray, weights))
+        numbers = settings.model_numbers_at(max(step - 1, 0))
+        rest = jax.tree.map(jax.numpy.asarray, rest)
         model = program.model.model(weights, rest, numbers, random.streams(seed).masks, training=True)
         model.eval()
         return model

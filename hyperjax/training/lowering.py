@@ -1,21 +1,24 @@
 """Recipes to leaves and structure: what may differ between members of a program becomes data."""
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from hyperjax import losses, optimizers, schedules
+from hyperjax import activations, losses, optimizers, schedules
 from hyperjax.checks import one_of, require
 from hyperjax.optimizers import Form
 from hyperjax.schedules import Length, Schedule
 from hyperjax.tasks import Task
+from hyperjax.training.following import NOTHING
 from hyperjax.training.recipe import Recipe
+from hyperjax.training.recipe_checks import LOOKAHEAD, PLATEAU, STOPPING
 from hyperjax.training.settings import Settings
+from hyperjax.training.stages import STAGES
 from hyperjax.training.structure import Structure
 
 
@@ -24,7 +27,7 @@ def group_key(recipe: Recipe, task: Task) -> Hashable:
     factory = recipe.optimizer if callable(recipe.optimizer) else None
     names = tuple(sorted(recipe.optimizer_arguments)) if factory else ()
     bound = (recipe.activation is not None, *_model_numbers(recipe))
-    return _batch_size(recipe, task), _arguments(recipe), factory, names, bound
+    return _batch_size(recipe, task), recipe.micro_batches, _arguments(recipe), factory, names, bound
 
 
 def lower_together(recipes: Sequence[Recipe], task: Task) -> tuple[list[Settings], Structure]:
@@ -39,22 +42,74 @@ def lower_together(recipes: Sequence[Recipe], task: Task) -> tuple[list[Settings
     if not isinstance(task.loss, str):
         for recipe in recipes:
             _refuse_loss(recipe, task)
-    activations = tuple(dict.fromkeys(recipe.activation for recipe in recipes if recipe.activation is not None))
+    chosen = tuple(dict.fromkeys(recipe.activation for recipe in recipes if recipe.activation is not None))
     structure = Structure(
         examples=task.size("train"),
         batch_size=_batch_size(first, task),
         model=_arguments(first),
         optimizer=first.optimizer if callable(first.optimizer) else None,
         losses=tuple(sorted(names)),
-        choices=(("activation", tuple(sorted(activations))),) if activations else (),
-        numbers=_model_numbers(first),
+        choices=(("activation", tuple(sorted(chosen))),) if chosen else (),
+        numbers=(*_model_numbers(first), *_activation_numbers(recipes)),
+        decays=tuple(sorted(dict.fromkeys(recipe.decay for recipe in recipes), key=str)),
+        samplings=tuple(sorted({recipe.sampling for recipe in recipes})),
+        micro_batches=first.micro_batches,
     )
-    shaped = any(recipe.schedule != "constant" or _is_long(recipe.warmup) for recipe in recipes)
-    clipped = any(recipe.clip_norm is not None for recipe in recipes)
-    return _in_one_form([_settings(recipe, task, structure, shaped, clipped) for recipe in recipes]), structure
+    holds = _Holds.of(recipes)
+    return _in_one_form([_settings(recipe, task, structure, holds) for recipe in recipes]), structure
 
 
-def _settings(recipe: Recipe, task: Task, structure: Structure, shaped: bool, clipped: bool) -> Settings:
+class _Holds(NamedTuple):
+    """What a program must have room for, since one of its recipes asks for it."""
+
+    shape: bool
+    clip_norm: bool
+    stages: dict[str, tuple[str, ...]]  # arguments of each stage
+    sam: bool
+    plateau: bool
+    stopping: bool
+    example_weights: bool
+
+    @classmethod
+    def of(cls, recipes: Sequence[Recipe]) -> "_Holds":
+        arguments: dict[str, dict[str, None]] = {}
+        for recipe in recipes:
+            for name, numbers in asked(recipe).items():
+                arguments.setdefault(name, {}).update(dict.fromkeys(numbers))
+        return cls(
+            shape=any(recipe.schedule != "constant" or _is_long(recipe.warmup) for recipe in recipes),
+            clip_norm=any(recipe.clip_norm is not None for recipe in recipes),
+            stages={name: tuple(arguments[name]) for name in STAGES if name in arguments},
+            sam=any(recipe.sam is not None for recipe in recipes),
+            plateau=any(recipe.plateau for recipe in recipes),
+            stopping=any(recipe.early_stopping for recipe in recipes),
+            example_weights=any(recipe.class_weights is not None for recipe in recipes),
+        )
+
+
+def asked(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The stages that a recipe asks for, each with its numbers by argument."""
+    single = {
+        "clip_value": ("max_delta", recipe.clip_value),
+        "clip_adaptive": ("clipping", recipe.clip_adaptive),
+        "centralize": ("share", 1.0 if recipe.centralize else None),
+        "gradient_noise": ("deviation", recipe.gradient_noise),
+        "l1": ("l1", recipe.l1),
+        "proximal_l1": ("l1", recipe.proximal_l1),
+        "max_norm": ("limit", recipe.max_norm),
+    }
+    off = {name: [None, *STAGES[name].off.values()] for name in single}
+    stages: dict[str, dict[str, Any]] = {n: {k: v} for n, (k, v) in single.items() if v not in off[n]}
+    if recipe.rate_multipliers:
+        stages["rate_multipliers"] = dict(recipe.rate_multipliers)
+    if recipe.lookahead:
+        stages["lookahead"] = LOOKAHEAD | dict(recipe.lookahead)
+    if recipe.average is not None:
+        stages["average"] = {"decay": recipe.average, "start": recipe.average_start}
+    return stages
+
+
+def _settings(recipe: Recipe, task: Task, structure: Structure, holds: _Holds) -> Settings:
     per_epoch = structure.steps_per_epoch
     longest = (2**31 - 1) // per_epoch  # steps are counted in 32 bits
     require(recipe.epochs <= longest, f"epochs must be at most {longest} here, got {recipe.epochs!r}")
@@ -71,18 +126,65 @@ def _settings(recipe: Recipe, task: Task, structure: Structure, shaped: bool, cl
     shape = resolved(schedules.shape(recipe.schedule, recipe.schedule_arguments, max(steps - warmup, 1.0)))
     factory = structure.optimizer is not None
     choices = dict(structure.choices)
+
+    def of_stage(name: str, arguments: tuple[str, ...]) -> dict[str, Any]:
+        own = asked(recipe).get(name, {})
+        values = {argument: own.get(argument, STAGES[name].neutral(argument)) for argument in arguments}
+        return {k: _steps(v, epoch_starts) if isinstance(v, Length) else resolved(v) for k, v in values.items()}
+
     return Settings(
         learning_rate=resolved(recipe.learning_rate),
-        shape=(resolved(schedules.warmup(shape, warmup)) if warmup else shape) if shaped else None,
+        shape=(resolved(schedules.warmup(shape, warmup)) if warmup else shape) if holds.shape else None,
         rule=None if factory else _resolved_rule(recipe, resolved),
         arguments={name: resolved(value) for name, value in recipe.rule_arguments.items()} if factory else {},
-        clip_norm=(math.inf if recipe.clip_norm is None else resolved(recipe.clip_norm)) if clipped else None,
+        clip_norm=(math.inf if recipe.clip_norm is None else resolved(recipe.clip_norm)) if holds.clip_norm else None,
+        stages={name: of_stage(name, arguments) for name, arguments in holds.stages.items()},
+        sam=(0.0 if recipe.sam is None else resolved(recipe.sam)) if holds.sam else None,
+        decay=np.int32(structure.decays.index(recipe.decay)),
+        plateau=_followed("plateau", recipe.plateau, PLATEAU, task) if holds.plateau else None,
+        stopping=_followed("early_stopping", recipe.early_stopping, STOPPING, task) if holds.stopping else None,
+        sampling=np.int32(structure.samplings.index(recipe.sampling)),
         loss=np.int32(structure.losses.index(_loss_name(recipe, task)) if structure.losses else 0),
         loss_arguments=_loss_arguments(recipe, task, structure, resolved),
         numbers={name: resolved(_model_number(recipe, name)) for name in structure.numbers},
         choices={name: np.int32(options.index(recipe.activation)) for name, options in choices.items()},
         steps=np.int32(steps),
+        example_weights=_example_weights(recipe, task) if holds.example_weights else None,
     )
+
+
+def _steps(length: Any, epoch_starts: np.ndarray) -> float:
+    return float(round(float(schedules.to_steps(length, epoch_starts))))
+
+
+def _followed(field: str, given: Mapping[str, Any], defaults: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """Numbers of what follows a value, its column and its sign: 1 for a value that should fall, else -1."""
+    values = {**defaults, **given}
+    metric = values.pop("metric")
+    names = ["train_loss"] if field == "plateau" else []
+    if "validation" in task.data:
+        names += [f"validation_{name}" for name in ("loss", *task.measures)]
+    column, direction = NOTHING, "min"
+    if given:
+        if field == "early_stopping" and not names:
+            raise ValueError(f"early_stopping must be left out, since {task.name} has no validation set; got {given}")
+        metric = one_of(f"{field}['metric']", metric or task.ranking, names)
+        column = names.index(metric) + (0 if field == "plateau" else 1)
+        measure = task.measures.get(metric.removeprefix("validation_"))
+        direction = "min" if measure is None else measure.direction
+    numbers = {name: np.float64(value) for name, value in values.items()}
+    return numbers | {"column": np.int32(column), "sign": np.float64(1.0 if direction == "min" else -1.0)}
+
+
+def _example_weights(recipe: Recipe, task: Task) -> np.ndarray:
+    """f32[examples], of mean 1: what each training example counts."""
+    examples = task.size("train")
+    if recipe.class_weights is None:
+        return np.ones(examples, np.float32)
+    require(task.kind == "classes", f"class_weights must be None, since the target of {task.name} is not a class each")
+    labels = np.asarray(task.data["train"][1])
+    require(labels.ndim == 1, f"class_weights must be None for targets of shape {labels.shape}")
+    return np.asarray(losses.class_weights(labels), np.float32)[labels]
 
 
 def _resolved_rule(recipe: Recipe, resolved: Callable[[Any], Any]) -> optimizers.Rule:
@@ -135,8 +237,15 @@ def _model_numbers(recipe: Recipe) -> tuple[str, ...]:
     return (*(("dropout",) if recipe.dropout is not None else ()), *sorted(recipe.hyperparameters))
 
 
+def _activation_numbers(recipes: Sequence[Recipe]) -> tuple[str, ...]:
+    return tuple(sorted({name for recipe in recipes for name in recipe.activation_arguments}))
+
+
 def _model_number(recipe: Recipe, name: str) -> Any:
-    return recipe.dropout if name == "dropout" else recipe.hyperparameters[name]
+    if name == "dropout":
+        return recipe.dropout
+    known = {n: default for numbers in activations.NUMBERS.values() for n, default in numbers.items()}
+    return {**known, **recipe.hyperparameters, **recipe.activation_arguments}[name]
 
 
 def _is_long(length: float | Length) -> bool:

@@ -10,9 +10,10 @@ from flax import nnx
 from jax import lax
 
 from hyperjax import losses
-from hyperjax.optimizers import by_rule
+from hyperjax.optimizers import by_rule, matching, matrices
 from hyperjax.random import Streams
 from hyperjax.tasks import Task
+from hyperjax.training import following, stages
 from hyperjax.training.functional import Functional
 from hyperjax.training.packing import Packing
 from hyperjax.training.settings import Settings, at
@@ -31,6 +32,8 @@ class Carry(NamedTuple):
     weights: PyTree  # as the program's packing lays them out
     rest: PyTree  # state of the model that is not trained
     optimizer: PyTree
+    around: dict[str, PyTree]  # states of the stages behind the rule
+    following: following.Following
 
 
 class Record(NamedTuple):
@@ -41,6 +44,7 @@ class Record(NamedTuple):
     update_norm: Array  # f32[]
     metrics: Array  # f32[metrics], means over the batch, in training mode
     validation: Array  # f32[1 + metrics], loss and metrics over the validation set, in evaluation mode
+    scale: Array | None  # f32[], what a plateau has left of the rate; None where no recipe of the program follows one
 
 
 class Program:
@@ -52,6 +56,7 @@ class Program:
         self.model = Functional(task, dict(structure.model), dict(structure.choices), bound)
         self.packing = Packing(self.model.weights, packed=False if structure.optimizer is not None else None)
         weights = [leaf.dtype for leaf in jax.tree.leaves(self.model.weights)]
+        self._masks = [self._mask(decay) for decay in structure.decays]
         self.recorded = jnp.result_type(jnp.float32, *weights)  # what losses and norms are reported in
         self.metric_names = tuple(task.measures) if task.objective is None else self._objective_metrics()
         self._check_labels()
@@ -65,16 +70,38 @@ class Program:
         """The carry that begins from given weights."""
         packed = self.packing.pack(weights)
         zero = jnp.zeros((), jnp.int32)
-        return Carry(zero, zero, zero - 1, packed, rest, self.optimizer(settings, zero).init(packed))
+        optimizer = self.optimizer(settings, zero, settings.rate_at(zero)).init(packed)
+        around = stages.init(settings, packed, self.packing)
+        follows = following.init(settings, packed, rest, self.recorded)
+        return Carry(zero, zero, zero - 1, packed, rest, optimizer, around, follows)
 
-    def optimizer(self, settings: Settings, step: Any) -> optax.GradientTransformationExtraArgs:
-        """The transformation in force at a step: clip, then the rule or the user's factory."""
-        rate = settings.rate_at(step)
+    def optimizer(self, settings: Settings, step: Any, rate: Any) -> optax.GradientTransformationExtraArgs:
+        """The transformation in force at a step: the rule or the user's factory."""
         if self.structure.optimizer is None:
             assert settings.rule is not None
             return by_rule(settings.rule, rate)
         arguments = {name: at(number, step) for name, number in settings.arguments.items()}
         return optax.with_extra_args_support(self.structure.optimizer(learning_rate=rate, **arguments))
+
+    def decayed(self, weights: PyTree, settings: Settings) -> PyTree:
+        """The weights that decay, 0 in the place of those that do not."""
+        if self.structure.decays == ("all",):
+            return weights
+        masks = jax.tree.map(lambda *each: jnp.stack(each)[settings.decay], *self._masks)
+        return jax.tree.map(jnp.multiply, weights, masks)
+
+    def judged(self, carry: Carry, settings: Settings) -> PyTree:
+        """The weights that a member is evaluated at, as the program's packing lays them out."""
+
+        def is_schedule_free(state: Any) -> bool:
+            return isinstance(state, optax.contrib.ScheduleFreeState)
+
+        weights = carry.weights
+        if self.structure.optimizer is not None:
+            states = jax.tree.leaves(carry.optimizer, is_leaf=is_schedule_free)
+            for state in filter(is_schedule_free, states):
+                weights = optax.contrib.schedule_free_eval_params(state, weights)
+        return stages.evaluated(carry.around, weights, settings)
 
     def objective(
         self,
@@ -85,14 +112,19 @@ class Program:
         step: Any,
         key: jax.Array,
         training: bool,
+        shares: Array | None = None,
     ) -> tuple[Array, tuple[Array, PyTree]]:
-        """Mean loss of a batch; beside it the means of the metrics, f32[metrics], and the model's other state."""
+        """Mean loss of a batch; beside it the means of the metrics, f32[metrics], and the model's other state.
+
+        With `shares`, f32[examples], the loss of each example is multiplied by its own first.
+        """
         task = self.task
 
         def measure(model: nnx.Module) -> tuple[Array, Array]:
             if task.objective is not None:
                 out = task.objective(model, batch, jax.random.fold_in(key, 0xFFFFFFFF))
                 value, metrics = out if isinstance(out, tuple) else (out, {})
+                value = value if shares is None else value * shares
                 return jnp.mean(value), self._row([jnp.mean(metrics[name]) for name in self.metric_names])
             inputs, targets = batch
             predictions = model(inputs)
@@ -104,6 +136,7 @@ class Program:
                 values = loss(predictions, targets, settings.loss_arguments_at(step))
             # A loss out of a switch is rounded before it is summed. One alone must be too: a zero that no compiler can
             # see keeps its last product, or its sum, from being contracted with the mean's.
+            values = values if shares is None else values * shares.astype(values.dtype)
             values = values + -0.0 * jnp.asarray(step, values.dtype)
             return jnp.mean(values), self._row([jnp.mean(m(predictions, targets)) for m in task.measures.values()])
 
@@ -133,6 +166,16 @@ class Program:
             total = total + block(jax.tree.map(lambda a: a[cut:], arrays)) * left
         mean: Array = total / size
         return mean
+
+    def _mask(self, decay: Any) -> PyTree:
+        """1.0 where weights decay, as the packing lays them out."""
+        ones = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), self.model.weights)
+        if decay == "all":
+            chosen = jax.tree.map(lambda _: True, ones)
+        else:
+            chosen = matrices(ones) if decay == "matrices" else matching(ones, decay)
+        with jax.ensure_compile_time_eval():
+            return self.packing.pack(jax.tree.map(lambda one, yes: jnp.asarray(one * yes), ones, chosen))
 
     def _row(self, values: list[Array]) -> Array:
         return jnp.stack([v.astype(self.recorded) for v in values]) if values else jnp.zeros((0,), self.recorded)

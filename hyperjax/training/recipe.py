@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from hyperjax import activations, losses, optimizers, schedules
-from hyperjax.checks import nearest, one_of, within
+from hyperjax.checks import nearest
 from hyperjax.schedules import Length, Schedule
+from hyperjax.training.recipe_checks import check
 
 if TYPE_CHECKING:
     from hyperjax.tasks import Task
@@ -28,26 +28,50 @@ class Recipe:
     | `batch_size` | examples a step, or "full" for all of them | 1 to the training set | which examples |
     | `epochs` | passes over the training set; may be fractional, steps are rounded up | above 0 | how many steps |
     | `dropout` | number bound to the model's "dropout" hyperparameters; None keeps the model's | 0 to 1 | model |
+    | `activation_arguments` | numbers of the activations: `negative_slope`, `alpha`, `beta` | by activation | model |
     | `activation` | name bound to the model's "activation"; None keeps the model's | a name | model |
     | `hyperparameters` | numbers bound to the model's other hyperparameters, by name | any | model |
     | `model` | arguments of the task's model factory (width, ...): structure | any | model |
     | `loss` | name of a loss for the task's kind of target; None is the task's own | a name | objective |
     | `label_smoothing` | share of each label spread over all classes | 0 to below 1 | objective |
     | `loss_arguments` | other numbers of the loss | by loss | objective |
+    | `class_weights` | "balanced": examples of rare classes count more; None: all alike | a name | objective |
+    | `sampling` | how examples are drawn: "permutation", "replacement", "balanced" | a name | which examples |
+    | `micro_batches` | parts that a batch is cut into, their gradients added | at least 1 | how much memory |
+    | `sam` | radius around the weights in which the gradient is taken at the worst (SAM) | at least 0 | gradient |
     | `clip_norm` | largest 2-norm of the whole gradient; None does not clip | above 0 | 1. clip |
+    | `clip_value` | largest size of each entry of the gradient; None does not clip | above 0 | 1. clip |
+    | `clip_adaptive` | largest ratio of a unit's gradient to its weights (AGC); None: any | above 0 | 1. clip |
+    | `centralize` | True: each unit's gradient loses its mean | a bool | 1. clip |
+    | `gradient_noise` | standard deviation of normal noise on the gradient | at least 0 | 1. clip |
+    | `l1` | `l1 * sign(weights)` is added to the gradient | at least 0 | 2. penalty |
     | `l2` | coupled decay: `l2 * weights` is added to the gradient | at least 0 | 2. penalty |
     | `optimizer` | name of a rule, or an optax factory (structure) | a name | 3. rule |
     | `momentum` | momentum's or RMSprop's decay; None is the rule's own | 0 to below 1 | 3. rule |
     | `optimizer_arguments` | the rule's other numbers (`b1`, `b2`, `eps`, ...) | by rule | 3. rule |
     | `weight_decay` | decoupled: `weight_decay * weights` joins the direction; None: default | at least 0 | 4. decay |
+    | `decay` | which weights decay: "all", "matrices", or a function of path and array | a name | 4. decay |
     | `learning_rate` | number, or a Schedule in absolute values | at least 0 | 5. rate |
     | `schedule` | name of a shape that multiplies a plain rate and spans what follows the warm-up | a name | 5. rate |
     | `schedule_arguments` | the shape's arguments | by schedule | 5. rate |
     | `warmup` | the rate rises linearly from 0: steps, `hj.epochs(n)` or `hj.fraction(f)` | at least 0 | 5. rate |
+    | `plateau` | `reduce_on_plateau`'s numbers and the `metric` it follows, see below | by name | 5. rate |
+    | `rate_multipliers` | multipliers by parameter group, as `scale_by_group` takes them | at least 0 | 5. rate |
+    | `proximal_l1` | L1 by a proximal step, which makes weights exactly 0 | at least 0 | 6. weights |
+    | `max_norm` | largest 2-norm of each unit's incoming weights; None: any | above 0 | 6. weights |
+    | `lookahead` | `sync_period` and `slow_step_size` of `lookahead` | by name | 7. averages |
+    | `average` | decay of the average that is evaluated; 1: the plain mean; None: none | 0 to 1 | 7. averages |
+    | `average_start` | when it begins: steps, `hj.epochs(n)` or `hj.fraction(f)` | at least 0 | 7. averages |
+    | `early_stopping` | `patience` in epochs, `min_gain` and `metric`, see below | by name | how many steps |
 
     The defaults are Adam at 1e-3, batches of 32, 10 epochs and nothing else. A field that cannot matter (momentum of
     Adagrad) is refused. Fields whose place is the model must be bound by something in it, which is checked when recipe
     and task meet.
+
+    `metric` is `train_loss`, which a plateau counts at every step, or a validation's (`validation_accuracy`), counted
+    at the end of every epoch; without it, it is what ranks runs. Early stopping ends a run when `patience` epochs (10)
+    have brought no gain of more than `min_gain` (0); model and score are then those of its best epoch, also of a run
+    that reached its end. An empty mapping is neither.
 
     Raises: ValueError that names the field, what is allowed and what came.
 
@@ -77,6 +101,25 @@ class Recipe:
     dropout: float | Schedule | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
+    activation_arguments: Mapping[str, Any] = field(default_factory=dict)
+    class_weights: str | None = None
+    sampling: str = "permutation"
+    micro_batches: int = 1
+    sam: float | Schedule | None = None
+    clip_value: float | Schedule | None = None
+    clip_adaptive: float | Schedule | None = None
+    centralize: bool = False
+    gradient_noise: float | Schedule = 0.0
+    l1: float | Schedule = 0.0
+    decay: str | Callable[[str, Any], bool] = "all"
+    plateau: Mapping[str, Any] = field(default_factory=dict)
+    rate_multipliers: Mapping[str, Any] = field(default_factory=dict)
+    proximal_l1: float | Schedule = 0.0
+    max_norm: float | Schedule | None = None
+    lookahead: Mapping[str, Any] = field(default_factory=dict)
+    average: float | Schedule | None = None
+    average_start: float | Length = 0
+    early_stopping: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -87,76 +130,7 @@ class Recipe:
                 object.__setattr__(self, f.name, {str(k): _plain(v, f"{f.name}[{k!r}]") for k, v in value.items()})
             else:
                 object.__setattr__(self, f.name, _plain(value, f.name))
-        self._check_numbers()
-        self._check_choices()
-        self._check_optimizer()
-        self._check_schedule()
-
-    def _check_numbers(self) -> None:
-        mappings = [self.loss_arguments, self.hyperparameters]
-        mappings += [] if callable(self.optimizer) else [self.optimizer_arguments]
-        named = {name: getattr(self, name) for name in _NUMBERS} | {k: v for m in mappings for k, v in m.items()}
-        for name, value in named.items():
-            alien = callable(value) and not isinstance(value, Schedule)
-            if alien or isinstance(value, list | tuple | dict | np.ndarray | jax.Array):
-                raise ValueError(f"{name} must be one number or a Schedule of hyperjax.schedules, got {value!r}")
-        for name in ("learning_rate", "epochs", "l2", "warmup"):
-            if getattr(self, name) is None:
-                raise ValueError(f"{name} must be a number in [0, inf), got None")
-        within("learning_rate", self.learning_rate, 0.0)
-        within("epochs", self.epochs, 0.0, open_low=True)
-        within("weight_decay", self.weight_decay, 0.0)
-        within("l2", self.l2, 0.0)
-        within("clip_norm", self.clip_norm, 0.0, open_low=True)
-        within("dropout", self.dropout, 0.0, 1.0)
-        for name, value in self.hyperparameters.items():
-            within(f"hyperparameters[{name!r}]", value)
-        if self.batch_size != "full":
-            whole = isinstance(self.batch_size, int) and not isinstance(self.batch_size, bool)
-            if not whole or self.batch_size < 1:  # type: ignore[operator]
-                raise ValueError(f"batch_size must be a whole number of at least 1, or 'full', got {self.batch_size!r}")
-        for name in ("epochs", "warmup"):
-            if isinstance(getattr(self, name), Schedule):
-                raise ValueError(f"{name} must be a number, got the schedule {getattr(self, name)!r}")
-        if not isinstance(self.warmup, Length):
-            within("warmup", self.warmup, 0.0)
-
-    def _check_choices(self) -> None:
-        if self.loss is not None:
-            one_of("loss", self.loss, dict.fromkeys(name for table in losses.LOSSES.values() for name in table))
-        if self.activation is not None:
-            one_of("activation", self.activation, activations.TABLE)
-        if self.label_smoothing is not None and "label_smoothing" in self.loss_arguments:
-            raise ValueError("label_smoothing must be given once, got it as a field and in loss_arguments")
-        for reserved in ("dropout", "activation"):
-            if reserved in self.hyperparameters:
-                raise ValueError(f"hyperparameters must not hold {reserved!r}; use the field {reserved}")
-
-    def _check_optimizer(self) -> None:
-        if callable(self.optimizer):
-            if self.momentum is not None:
-                raise ValueError("momentum must be given in optimizer_arguments when the optimizer is a factory")
-            return
-        one_of("optimizer", self.optimizer, optimizers.names())
-        if "momentum" in self.optimizer_arguments:
-            raise ValueError("optimizer_arguments must not hold 'momentum'; use the field momentum")
-        for named in ("weight_decay", "l2"):
-            if named in self.optimizer_arguments:
-                raise ValueError(f"optimizer_arguments must not hold {named!r}; use the field {named}")
-        if self.momentum is not None and "momentum" not in optimizers.numbers(self.optimizer):
-            allowed = ", ".join(name for name in optimizers.names() if "momentum" in optimizers.numbers(name))
-            raise ValueError(
-                f"momentum must be None for {self.optimizer} (only {allowed} have it), got {self.momentum!r}"
-            )
-        optimizers.rule(self.optimizer, **self.rule_arguments)
-
-    def _check_schedule(self) -> None:
-        schedules.shape(self.schedule, self.schedule_arguments, 100)
-        if isinstance(self.learning_rate, Schedule) and self.schedule != "constant":
-            raise ValueError(
-                f"schedule must be 'constant' when learning_rate is itself a Schedule, got {self.schedule!r}; "
-                "give the rate as a number, or leave schedule out"
-            )
+        check(self)
 
     @property
     def rule_arguments(self) -> dict[str, Any]:
@@ -226,19 +200,6 @@ class Recipe:
 
     def __hash__(self) -> int:
         return hash(repr(self))
-
-
-_NUMBERS = (
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "l2",
-    "clip_norm",
-    "label_smoothing",
-    "dropout",
-    "epochs",
-    "warmup",
-)
 
 
 def _same(a: Any, b: Any) -> bool:

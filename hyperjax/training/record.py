@@ -28,6 +28,7 @@ class Run:
         total_steps: steps that the recipe asks for; steps_done: steps taken before the end or divergence.
         diverged_at: the first step whose loss or gradient was not finite, else None.
         finished: False when the run was stopped from outside before its end.
+        best: with early stopping, the number of the validation at which the run was best, whose weights `model` has.
         layout: how the engine laid it out ("map" or "vmap").
     """
 
@@ -46,6 +47,7 @@ class Run:
     diverged_at: int | None
     finished: bool
     layout: str
+    best: int | None
     _numbers: Callable[[str, np.ndarray], np.ndarray] = field(repr=False)
     _model: Callable[[], Any] = field(repr=False)
 
@@ -56,13 +58,19 @@ class Run:
 
     @property
     def score(self) -> float:
-        """The ranking metric at the last validation; NaN for a run that diverged or was never validated."""
+        """The ranking metric at the last validation, or with early stopping at the best; NaN for a run that diverged
+        or was never validated."""
         values = self.metrics[self.metric]
-        return float(values[-1]) if len(values) and not self.diverged else float("nan")
+        last = -1 if self.best is None else self.best
+        return float(values[last]) if len(values) and not self.diverged else float("nan")
 
     @property
     def model(self) -> Any:
-        """The trained model, in evaluation mode and ready to call; of a diverged run the last finite one."""
+        """The trained model, in evaluation mode and ready to call; of a diverged run the last finite one.
+
+        Its weights are the averaged ones where the recipe asks for an average, and those of the best epoch with early
+        stopping.
+        """
         return self._model()
 
     def in_force(self, name: str) -> np.ndarray:

@@ -1,15 +1,15 @@
 """A segment: a fixed number of steps of one member, as one scan."""
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from hyperjax.batching import batch_indices
 from hyperjax.random import Streams
+from hyperjax.training import following, stages
+from hyperjax.training.gradient import Gradient, loss_at
+from hyperjax.training.gradient import gradient as gradient_on_batch
 from hyperjax.training.packing import global_norm
 from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.settings import Settings, at
@@ -41,10 +41,10 @@ def segment(
     """
 
     def step(carry: Carry, counter: Array) -> tuple[Carry, Record]:
-        active = (carry.step < settings.steps) & (carry.diverged_at < 0)
+        active = (carry.step < settings.steps) & (carry.diverged_at < 0) & following.goes_on(carry.following)
         gradient = lax.cond(
             active,
-            lambda weights: _gradient(program, carry, weights, settings, streams, data["train"], counter),
+            lambda weights: gradient_on_batch(program, carry, weights, settings, streams, data["train"], counter),
             lambda weights: _no_gradient(program, carry, weights),
             carry.weights,
         )
@@ -54,72 +54,47 @@ def segment(
             lambda _: (jnp.full((), jnp.nan, program.recorded), False),
             gradient,
         )
-        moving = (carry.weights, carry.optimizer)
-        (weights, optimizer), update_norm = lax.cond(
-            moves,
-            lambda m: _update(program, m, gradient.by_weights, norm, settings, carry.step),
-            lambda m: (m, jnp.full((), jnp.nan, program.recorded)),
-            moving,
-        )
+        follows = following.after_loss(carry.following, settings, gradient.loss, moves)
+        rate = settings.rate_at(carry.step)
+        scale = None
+        if follows.plateau is not None:
+            scale = follows.plateau.scale
+            rate = rate * scale
+
+        def moved(moving: _Moving) -> tuple[_Moving, Array]:
+            extra = {}
+            if program.structure.optimizer is not None:
+                value_fn = loss_at(program, carry, settings, streams, data["train"], counter)
+                extra = {"value": gradient.loss, "grad": gradient.by_weights, "value_fn": value_fn}
+            return _update(program, moving, gradient.by_weights, norm, settings, streams, carry.step, rate, extra)
+
+        moving = _Moving(carry.weights, carry.optimizer, carry.around)
+        moving, update_norm = lax.cond(moves, moved, lambda m: (m, jnp.full((), jnp.nan, program.recorded)), moving)
         carry = Carry(
             step=carry.step + moves.astype(jnp.int32),
             validated=carry.validated,
             diverged_at=jnp.where(active & ~moves, carry.step, carry.diverged_at),
-            weights=weights,
+            weights=moving.weights,
             rest=jax.tree.map(lambda new, old: jnp.where(moves, new, old), gradient.rest, carry.rest),
-            optimizer=optimizer,
+            optimizer=moving.optimizer,
+            around=moving.around,
+            following=follows,
         )
         carry, validation = _validate(program, carry, settings, streams, data, counter)
-        return carry, Record(gradient.loss, norm, update_norm, gradient.metrics, validation)
+        return carry, Record(gradient.loss, norm, update_norm, gradient.metrics, validation, scale)
 
     return lax.scan(step, carry, start + jnp.arange(steps, dtype=jnp.int32))
 
 
-class _Gradient(NamedTuple):
-    loss: Array
-    metrics: Array
-    by_weights: PyTree
-    rest: PyTree  # state of the model after the batch
+class _Moving(NamedTuple):
+    """What an update changes."""
+
+    weights: PyTree
+    optimizer: PyTree
+    around: dict[str, PyTree]
 
 
-def _gradient(
-    program: Program,
-    carry: Carry,
-    weights: PyTree,
-    settings: Settings,
-    streams: Streams,
-    arrays: PyTree,
-    counter: Array,
-) -> _Gradient:
-    structure = program.structure
-    per_epoch = structure.steps_per_epoch
-    key = jax.random.fold_in(streams.masks, carry.step)
-    epoch_key = jax.random.fold_in(streams.order, carry.step // per_epoch)
-
-    def of_width(width: int) -> Callable[[PyTree], _Gradient]:
-        def differentiated(weights: PyTree) -> _Gradient:
-            batch = arrays
-            if not structure.full_batch:
-                place = carry.step % per_epoch
-                index = batch_indices(epoch_key, place, structure.batch_size, structure.examples, width)
-                batch = jax.tree.map(functools.partial(_take, index=index), arrays)
-
-            def objective(weights: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
-                return program.objective(weights, carry.rest, batch, settings, carry.step, key, training=True)
-
-            (loss, (metrics, rest)), by_weights = jax.value_and_grad(objective, has_aux=True)(weights)
-            return _Gradient(loss.astype(program.recorded), metrics, by_weights, rest)
-
-        return differentiated
-
-    if structure.last_batch == structure.batch_size:
-        return of_width(structure.batch_size)(weights)
-    is_last = (counter + 1) % per_epoch == 0
-    gradient: _Gradient = lax.cond(is_last, of_width(structure.last_batch), of_width(structure.batch_size), weights)
-    return gradient
-
-
-def _measured(program: Program, gradient: _Gradient) -> tuple[Array, Array]:
+def _measured(program: Program, gradient: Gradient) -> tuple[Array, Array]:
     """Norm of the gradient, and whether it and the loss are finite."""
     leaves = jax.tree.leaves(gradient.by_weights)
     norm = global_norm(leaves).astype(program.recorded)
@@ -132,24 +107,32 @@ def _measured(program: Program, gradient: _Gradient) -> tuple[Array, Array]:
     return norm, finite & jnp.isfinite(gradient.loss)
 
 
-def _take(array: Array, index: Array) -> Array:
-    """Rows of an array; that the indices are in range need not be checked for each number."""
-    return array.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
-
-
-def _no_gradient(program: Program, carry: Carry, weights: PyTree) -> _Gradient:
+def _no_gradient(program: Program, carry: Carry, weights: PyTree) -> Gradient:
     nan = jnp.full((), jnp.nan, program.recorded)
     metrics = jnp.full((len(program.metric_names),), jnp.nan, program.recorded)
-    return _Gradient(nan, metrics, jax.tree.map(jnp.zeros_like, weights), carry.rest)
+    return Gradient(nan, metrics, jax.tree.map(jnp.zeros_like, weights), carry.rest)
 
 
 def _update(
-    program: Program, moving: tuple[PyTree, PyTree], gradient: PyTree, norm: Array, settings: Settings, step: Array
-) -> tuple[tuple[PyTree, PyTree], Array]:
-    weights, optimizer = moving
+    program: Program,
+    moving: _Moving,
+    gradient: PyTree,
+    norm: Array,
+    settings: Settings,
+    streams: Streams,
+    step: Array,
+    rate: Any,
+    extra: dict[str, Any],
+) -> tuple[_Moving, Array]:
+    """One step of the weights: clip, the stages before the rule, the rule, the stages behind it."""
+    weights = moving.weights
     if settings.clip_norm is not None:
         gradient = _clip(gradient, norm, settings, step)
-    updates, optimizer = program.optimizer(settings, step).update(gradient, optimizer, weights)
+    moment = stages.Moment(rate, jax.random.fold_in(jax.random.fold_in(streams.masks, step), 0xFFFFFFFE))
+    gradient = stages.before(gradient, weights, settings, step, moment, program.packing)
+    rule = program.optimizer(settings, step, rate)
+    updates, optimizer = rule.update(gradient, moving.optimizer, program.decayed(weights, settings), **extra)
+    updates, around = stages.after(updates, moving.around, weights, settings, step, moment, program.packing)
 
     def added(weight: Array, update: Array) -> Array:
         # jax 0.10.1 emits a sum of two arrays that is fused with nothing without vector instructions; with a zero that
@@ -164,7 +147,7 @@ def _update(
     # Always true, which no compiler knows: it must not fuse the norm with the rule, else the order in which squares
     # are added, and the last bit, depends on which rules the program holds.
     weights, update_norm = lax.cond(step >= 0, moved, lambda weights, _: (weights, norm), weights, updates)
-    return (weights, optimizer), update_norm
+    return _Moving(weights, optimizer, around), update_norm
 
 
 def _clip(gradient: PyTree, norm: Array, settings: Settings, step: Array) -> PyTree:
@@ -184,10 +167,14 @@ def _validate(
     ends = (counter + 1) % program.structure.steps_per_epoch == 0
     moved = (carry.step > carry.validated) & (carry.diverged_at < 0)
 
-    def evaluate() -> Array:
+    def evaluate() -> tuple[Array, following.Following]:
         last = jnp.maximum(carry.step - 1, 0)
-        return program.evaluate(carry.weights, carry.rest, data["validation"], settings, last, streams.masks)
+        weights = program.judged(carry, settings)
+        found = program.evaluate(weights, carry.rest, data["validation"], settings, last, streams.masks)
+        follows = following.after_validation(carry.following, settings, found, weights, carry.rest, carry.step)
+        return found, follows
 
     # Two branches: the first is shared by all members and stays one under vmap, where the second becomes a select.
-    validation = lax.cond(ends, lambda: lax.cond(moved, evaluate, lambda: nothing), lambda: nothing)
-    return carry._replace(validated=jnp.where(ends, carry.step, carry.validated)), validation
+    unchanged = (nothing, carry.following)
+    validation, follows = lax.cond(ends, lambda: lax.cond(moved, evaluate, lambda: unchanged), lambda: unchanged)
+    return carry._replace(validated=jnp.where(ends, carry.step, carry.validated), following=follows), validation

@@ -21,11 +21,18 @@ class Settings:
         rule: the optimizer's row; None for a factory.
         arguments: numbers of an optimizer factory by name.
         clip_norm: f32[], infinite for none; None where no recipe of the program clips.
+        stages: numbers of what else happens around the rule, by stage and argument.
+        sam: f32[], radius of the perturbation, 0 for none; None where no recipe of the program perturbs.
+        decay: i32[], index into the structure's decays.
+        plateau, stopping: numbers of what follows a value, with its column and its sign; None where nothing does.
+        sampling: i32[], index into the structure's samplings.
+        example_weights: f32[examples], of mean 1; None where every example counts alike.
         loss: i32[], index into the structure's losses.
         loss_arguments: numbers of the losses by name.
         numbers: hyperparameters of the model by name.
         choices: i32[] by name, index into the structure's choices.
         steps: i32[], how many to take.
+        targets: the member's own training targets; None where it has the task's.
     """
 
     learning_rate: Any
@@ -33,11 +40,19 @@ class Settings:
     rule: Rule | None
     arguments: dict[str, Any]
     clip_norm: Any
+    stages: dict[str, dict[str, Any]]
+    sam: Any
+    decay: Any
+    plateau: dict[str, Any] | None
+    stopping: dict[str, Any] | None
+    sampling: Any
     loss: Any
     loss_arguments: dict[str, Any]
     numbers: dict[str, Any]
     choices: dict[str, Any]
     steps: Any
+    example_weights: Any = None
+    targets: Any = None
 
     def rate_at(self, step: Any) -> Any:
         """Learning rate in force at a step."""

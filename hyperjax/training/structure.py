@@ -20,6 +20,9 @@ class Structure:
         losses: names that the loss index counts; empty for the task's own function or objective.
         choices: name of a choice in the model and what its index counts.
         numbers: names of the model's hyperparameters that the settings give.
+        decays: what the decay index counts: "all", "matrices", or functions of path and array.
+        samplings: what the sampling index counts.
+        micro_batches: parts into which a batch is cut, their gradients added.
     """
 
     examples: int
@@ -29,6 +32,9 @@ class Structure:
     losses: tuple[str, ...] = ()
     choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
     numbers: tuple[str, ...] = ()
+    decays: tuple[Any, ...] = ("all",)
+    samplings: tuple[str, ...] = ("permutation",)
+    micro_batches: int = 1
 
     @property
     def steps_per_epoch(self) -> int:

@@ -153,6 +153,8 @@ class Trainer:
             kept: Carry = jax.tree.map(lambda leaf: np.array(leaf)[:members], carry)
             diverged = kept.diverged_at >= 0
             ended = (kept.step >= settings.steps[:members]) | diverged
+            if kept.following.stopping is not None:
+                ended |= kept.following.stopping.stopped
             validated = counter + self.steps >= -(-wanted // self._per_epoch) * self._per_epoch
             done = bool(ended.all()) and (validated or bool(diverged.all()))
             last = done or counter + self.steps >= self.total
