@@ -41,7 +41,9 @@ _LIFTED = {
 }
 _MODULES = (
     "activations",
+    "augment",
     "batching",
+    "ensembles",
     "layers",
     "losses",
     "metrics",

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from sklearn.metrics import log_loss
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from hyperjax import losses, metrics
 
@@ -16,7 +18,7 @@ LABELS = np.array([0, 4, 2, 2, 1, 3])
 TEXT = np.random.default_rng(1).normal(size=(3, 4, 5)).astype(np.float32)
 WORDS = np.random.default_rng(2).integers(0, 5, (3, 4))
 BITS = np.random.default_rng(3).integers(0, 2, (6, 5))
-TARGETS = {"classes": LABELS, "binary": BITS, "real": LOGITS[::-1] * 0.7}
+TARGETS = {"classes": LABELS, "binary": BITS, "real": LOGITS[::-1] * 0.7, "mask": BITS}
 # (kind, name, predictions, targets) for what must hold of every row
 CASES = [(kind, name, LOGITS, TARGETS[kind]) for kind, table in losses.LOSSES.items() for name in table]
 STORED = json.loads((Path(__file__).parent / "references" / "losses.json").read_text("utf-8"))
@@ -34,6 +36,15 @@ AS_PYTORCH = {
     "absolute_error": lambda z: losses.absolute_error(z, GIVEN["targets"]),
     "triplet": lambda z: losses.triplet(z, GIVEN["targets"], GIVEN["teacher"]),
     "kl_divergence": lambda z: losses.kl_divergence(jax.nn.log_softmax(z, -1), SHARES),
+    "pairwise_ranking": lambda z: losses.pairwise_ranking(z, GIVEN["labels"][:5] * np.ones((6, 1)), 0.7),
+    "list_ranking": lambda z: losses.list_ranking(z, np.abs(GIVEN["targets"]), 1.7),
+    "non_saturating discriminator": lambda z: losses.gan("non_saturating").discriminator(z, GIVEN["targets"]),
+    "non_saturating discriminator of fakes": lambda z: losses.gan("minimax").discriminator(GIVEN["targets"], z),
+    "non_saturating generator": losses.gan("non_saturating").generator,
+    "minimax generator": losses.gan("minimax").generator,
+    "least_squares discriminator": lambda z: losses.gan("least_squares").discriminator(z, GIVEN["targets"]),
+    "least_squares generator": losses.gan("least_squares").generator,
+    "hinge discriminator": lambda z: losses.gan("hinge").discriminator(z, GIVEN["targets"]),
 }
 
 
@@ -95,6 +106,40 @@ def test_class_weights_of_0_leave_a_class_out_even_where_it_is_impossible():
     weighted = losses.cross_entropy(logits, jnp.array([1]), 0.2, jnp.array([1.0, 1.0, 0.0]))
     shares = jax.nn.log_softmax(logits[0, :2])
     np.testing.assert_allclose(weighted, [-(0.8 + 0.2 / 3) * shares[1] - 0.2 / 3 * shares[0]], rtol=1e-6)
+
+
+def test_class_weights_are_those_of_scikit_learn():
+    labels = np.random.default_rng(0).choice(5, 300, p=[0.5, 0.3, 0.15, 0.04, 0.01])
+    expected = compute_class_weight("balanced", classes=np.arange(5), y=labels)
+    weights = losses.class_weights(labels)
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+    np.testing.assert_allclose(losses.class_weights(jnp.asarray(labels).reshape(3, 100)), expected, rtol=1e-6)
+    # classes that do not occur change nothing for those that do
+    wider = losses.class_weights(2 * labels, 12)
+    np.testing.assert_allclose(wider[:10:2], expected, rtol=1e-6)
+    assert wider[1::2].tolist() == [0] * 6
+    counts = np.bincount(labels)
+    for beta in (0.9, 0.999, 1 - 1e-12):
+        weights = losses.class_weights(labels, beta=beta)
+        np.testing.assert_allclose(weights @ counts / 300, 1, rtol=1e-6)
+        effective = [sum(beta**i for i in range(n)) for n in counts]  # (1 - beta^n) / (1 - beta)
+        np.testing.assert_allclose(weights / weights[0], effective[0] / np.array(effective), rtol=1e-6)
+    np.testing.assert_array_equal(losses.class_weights(labels, beta=0.0), np.ones(5))
+
+
+def test_weighted_means_are_the_callers():
+    labels = np.array([0, 0, 1, 1, 1, 2])
+    logits, of_examples = LOGITS[:, :3], np.array([1.0, 0.0, 2.0, 0.5, 1.0, 3.0], np.float32)
+    chances = np.asarray(jax.nn.softmax(logits.astype(np.float64)))
+    weights = losses.class_weights(labels)
+    by_class = losses.cross_entropy(logits, labels, 0.0, weights)
+    expected = log_loss(labels, chances, sample_weight=compute_sample_weight("balanced", labels))
+    np.testing.assert_allclose(by_class.sum() / weights[labels].sum(), expected, rtol=1e-5)
+    np.testing.assert_allclose(by_class.mean(), expected, rtol=1e-5)  # the weights' mean is 1
+    values = losses.cross_entropy(logits, labels)
+    expected = log_loss(labels, chances, sample_weight=of_examples)
+    np.testing.assert_allclose((of_examples * values).sum() / of_examples.sum(), expected, rtol=1e-5)
 
 
 def test_quantiles_are_where_the_quantile_loss_is_least():
@@ -225,7 +270,8 @@ def test_extremes_by_hand():
     np.testing.assert_array_equal(losses.cross_entropy(narrow, LABELS), wide)
 
 
-@pytest.mark.parametrize(("kind", "name"), [case[:2] for case in CASES])
+# Losses of a whole mask are no mean over its entries: tests/test_mask_losses.py.
+@pytest.mark.parametrize(("kind", "name"), [case[:2] for case in CASES if case[0] != "mask"])
 def test_where_leaves_out(kind, name):
     function = losses.LOSSES[kind][name].function
     targets = {"classes": WORDS, "binary": BITS.ravel()[:12].reshape(3, 4), "real": TEXT[..., 0]}[kind]
@@ -337,6 +383,14 @@ def test_a_plain_function_becomes_a_metric():
         (lambda: losses.distillation(LOGITS, LOGITS[:, :2], LABELS), "teacher_logits"),
         (lambda: losses.distillation(LOGITS, LOGITS, LABELS, 0.0), "temperature"),
         (lambda: metrics.binary_accuracy(LOGITS, LABELS), "targets"),
+        (lambda: losses.class_weights([0, 3], 3), r"labels must be in \[0, 3\), got values from 0 to 3"),
+        (lambda: losses.class_weights([-1, 1]), "labels must be in"),
+        (lambda: losses.class_weights([]), "labels must be whole numbers"),
+        (lambda: losses.class_weights(np.zeros(0, int)), "labels must hold at least one"),
+        (lambda: losses.class_weights([0.0, 1.0]), "labels must be whole numbers"),
+        (lambda: jax.jit(losses.class_weights)(LABELS), "labels must be known"),
+        (lambda: losses.class_weights(LABELS, 0), "classes"),
+        (lambda: losses.class_weights(LABELS, beta=1.5), "beta"),
         (lambda: losses.select(0, ["cross_entropi"], "classes"), "did you mean 'cross_entropy'"),
         (lambda: losses.select(0, ["cross_entropy"], "reel"), "kind"),
         (lambda: losses.select(0, [], "real"), "names"),

@@ -5,10 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from hyperjax.checks import is_concrete, require, within
-from hyperjax.losses.reduction import hidden_zero, per_example, widened
+from hyperjax.losses.reduction import hidden_zero, per_example, require_within, result_type, widened
 from hyperjax.types import Array, Scalar
 
 
@@ -136,11 +135,8 @@ def _of_pairs(
         logits.shape == labels.shape,
         f"labels must have the shape of the logits, {logits.shape}, got {labels.shape}",
     )
-    if where is None and is_concrete(given_labels) and labels.size:
-        known = np.asarray(given_labels).astype(np.float64)
-        inside = (known >= low) & (known <= 1)
-        require(inside, f"labels must be in [{low:g}, 1], got values from {known.min():g} to {known.max():g}")
-    result = logits.dtype if jnp.issubdtype(logits.dtype, jnp.floating) else jnp.result_type(float)
+    require_within("labels", given_labels, low, 1.0, where)
+    result = result_type(logits)
     precise, wanted = widened(logits, labels)
     if where is not None:
         where = jnp.asarray(where)

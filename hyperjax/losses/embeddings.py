@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hyperjax.checks import require, within
-from hyperjax.losses.reduction import widened
+from hyperjax.losses.reduction import length, widened
 from hyperjax.types import Array, Scalar
 
 
@@ -31,7 +31,7 @@ def triplet(anchor: Any, positive: Any, negative: Any, margin: Scalar = 1.0) -> 
     within("margin", margin, 0.0)
     given = _alike(anchor=anchor, positive=positive, negative=negative)
     a, p, n = widened(*given)
-    return jax.nn.relu(_distance(a - p) - _distance(a - n) + jnp.asarray(margin, a.dtype)).astype(given[0].dtype)
+    return jax.nn.relu(length(a - p) - length(a - n) + jnp.asarray(margin, a.dtype)).astype(given[0].dtype)
 
 
 def batch_hard_triplet(embeddings: Any, labels: Any, margin: Scalar = 1.0) -> Array:
@@ -113,7 +113,7 @@ def contrastive(first: Any, second: Any, same: Any, margin: Scalar = 1.0) -> Arr
     shape = given[0].shape[:1]
     require(together.shape == shape, f"same must be one truth value a pair, shape {shape}, got {together.shape}")
     a, b = widened(*given)
-    distance = _distance(a - b)
+    distance = length(a - b)
     near, far = jnp.square(distance), jnp.square(jax.nn.relu(jnp.asarray(margin, a.dtype) - distance))
     return (0.5 * jnp.where(together.astype(bool), near, far)).astype(given[0].dtype)
 
@@ -138,7 +138,7 @@ def ntxent(first: Any, second: Any, temperature: Scalar = 0.5) -> Array:
     within("temperature", temperature, 0.0, open_low=True)
     given = _alike(first=first, second=second)
     views = jnp.concatenate(widened(*given))
-    unit = views / jnp.maximum(_distance(views), 1e-12)[:, None]
+    unit = views / jnp.maximum(length(views), 1e-12)[:, None]
     count = len(given[0])
     alone = np.eye(2 * count, dtype=bool)
     similarity = jnp.where(alone, -jnp.inf, unit @ unit.T / jnp.asarray(temperature, views.dtype))
@@ -147,20 +147,13 @@ def ntxent(first: Any, second: Any, temperature: Scalar = 0.5) -> Array:
     return (0.5 * (values[:count] + values[count:])).astype(given[0].dtype)
 
 
-def _distance(difference: Array) -> Array:
-    """2-norm over the last axis; at 0 with derivative 0."""
-    squared = jnp.sum(jnp.square(difference), -1)
-    apart = squared > 0
-    return jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1.0)), 0.0)
-
-
 def _pairs(given: Any, labels: Any) -> tuple[Array, Array, Any]:
     """Distances between all examples, which of them share a label, and the type of the result."""
     embeddings, classes = jnp.asarray(given), jnp.asarray(labels)
     fits = embeddings.ndim == 2 and classes.shape == embeddings.shape[:1]
     require(fits, f"labels must be one for each of the embeddings, {embeddings.shape}, got shape {classes.shape}")
     (precise,) = widened(embeddings)
-    distances = _distance(precise[:, None] - precise[None])
+    distances = length(precise[:, None] - precise[None])
     return distances, classes[:, None] == classes[None], embeddings.dtype
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from hyperjax.checks import require, within
-from hyperjax.losses.reduction import per_example, widened
+from hyperjax.losses.reduction import per_example, result_type, widened
 from hyperjax.types import Array, Scalar
 
 
@@ -137,7 +137,7 @@ def _of_difference(function: Any, predictions: Any, targets: Any, where: Any) ->
         predictions.shape == targets.shape,
         f"targets must have the shape of the predictions, {predictions.shape}, got {targets.shape}",
     )
-    result = predictions.dtype if jnp.issubdtype(predictions.dtype, jnp.floating) else jnp.result_type(float)
+    result = result_type(predictions)
     precise, wanted = widened(predictions, targets)
     difference = precise - wanted
     if where is not None:

@@ -1,8 +1,12 @@
-"""One value per example from elementwise values: the mean over the other axes, of the kept entries only."""
+"""One value per example from elementwise values, and the guards and checks that several losses share."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from hyperjax.checks import is_concrete, require
 from hyperjax.types import Array
 
 
@@ -41,3 +45,44 @@ def widened(*arrays: Array) -> tuple[Array, ...]:
     """Arrays of one float type of at least float32, in which losses are computed whatever the inputs' type is."""
     precise = jnp.promote_types(jnp.result_type(*arrays, float), jnp.float32)
     return tuple(array.astype(precise) for array in arrays)
+
+
+def result_type(*arrays: Array) -> Any:
+    """The type in which a loss of these arrays is handed back: their own if it is a float type, else the default."""
+    common = jnp.result_type(*arrays)
+    return common if jnp.issubdtype(common, jnp.floating) else jnp.result_type(float)
+
+
+def length(vectors: Array) -> Array:
+    """2-norm over the last axis; at 0 with derivative 0.
+
+    >>> print(length(jnp.array([[3.0, 4.0], [0.0, 0.0]])), jax.grad(length)(jnp.zeros(2)))
+    [5. 0.] [0. 0.]
+    """
+    squared = jnp.sum(jnp.square(vectors), -1)
+    apart = squared > 0
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1.0)), 0.0)
+
+
+def kept_entries(where: Any, shape: tuple[int, ...]) -> Array | None:
+    """`where` as bool of the given shape; None stays None."""
+    if where is None:
+        return None
+    given = jnp.asarray(where)
+    fits = given.ndim <= len(shape) and all(n in (1, m) for n, m in zip(given.shape[::-1], shape[::-1], strict=False))
+    require(fits, f"where must be broadcastable to shape {shape}, got shape {given.shape}")
+    return jnp.broadcast_to(given.astype(bool), shape)
+
+
+def require_within(name: str, given: Any, low: float, high: float, where: Any = None) -> None:
+    """Require the entries that are kept to be in [low, high], if they are known now."""
+    if not is_concrete(given) or isinstance(where, jax.core.Tracer):
+        return
+    # Not the JAX array made of it: inside a jit that is traced even when what was given is known.
+    known = np.asarray(given).astype(np.float64)
+    if where is not None:
+        known = known[np.broadcast_to(np.asarray(where, bool), known.shape)]
+    if known.size:
+        bounds = f"[{low:g}, {high:g}" + (")" if high == np.inf else "]")
+        inside = np.isfinite(known) & (known >= low) & (known <= high)
+        require(inside, f"{name} must be in {bounds}, got values from {known.min():g} to {known.max():g}")

@@ -10,10 +10,11 @@ import numpy as np
 from hyperjax.checks import nearest, one_of, within
 from hyperjax.losses.binary import binary_cross_entropy, binary_focal, zero_one_hinge
 from hyperjax.losses.classes import cross_entropy, focal, multiclass_hinge, one_hot_squared_error
+from hyperjax.losses.masks import dice, tversky
 from hyperjax.losses.real import absolute_error, huber, log_cosh, quantile, squared_error
 from hyperjax.types import Array, Scalar
 
-Target = Literal["classes", "binary", "real"]
+Target = Literal["classes", "binary", "real", "mask"]
 
 
 class Number(NamedTuple):
@@ -61,6 +62,12 @@ LOSSES: dict[Target, dict[str, Row]] = {
         "log_cosh": Row(log_cosh),
         "quantile": Row(quantile, Number("level", 0.5, 0.0, 1.0)),
     },
+    "mask": {
+        "dice": Row(dice, Number("smooth", 1.0, 0.0, np.inf)),
+        "tversky": Row(tversky, Number("alpha", 0.5, 0.0, 1.0)),
+        "binary_cross_entropy": Row(binary_cross_entropy, _SMOOTHING),
+        "binary_focal": Row(binary_focal, _GAMMA),
+    },
 }
 
 
@@ -70,7 +77,8 @@ def select(index: Any, names: Sequence[str], kind: Target) -> Loss:
     Args:
         index: int32[], into `names`; may be traced, so that members of a population differ in it.
         names: keys of `LOSSES[kind]`, at least one.
-        kind: "classes" (integer labels or probabilities), "binary" (0 or 1, a logit each) or "real".
+        kind: "classes" (integer labels or probabilities), "binary" (0 or 1, a logit each), "real", or "mask" (binary
+            entries that some of its losses judge together).
     Returns: `loss(predictions, targets, numbers=None, where=None)` -> float[examples]; `numbers` maps a number's
         name to its value, absent ones take the table's default.
     Raises: ValueError on an unknown kind or name; from the returned function, on a number that none of them reads.

@@ -7,18 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from hyperjax import losses, optimizers, schedules
+from hyperjax import activations, losses, optimizers, schedules
 from hyperjax.checks import nearest
 from hyperjax.schedules import Length
 from hyperjax.studies.ranges import Range, log_uniform, uniform
 from hyperjax.training.recipe import Recipe
 
-MAPPINGS = ("schedule_arguments", "optimizer_arguments", "loss_arguments", "hyperparameters", "model")
+MAPPINGS = (
+    "model",
+    "hyperparameters",
+    "optimizer_arguments",
+    "schedule_arguments",
+    "loss_arguments",
+    "activation_arguments",
+    "plateau",
+    "early_stopping",
+    "lookahead",
+    "rate_multipliers",
+)
 _GOVERNORS = {  # what decides whether a field can matter, or how wide it makes a program
     "momentum": "optimizer",
     "optimizer_arguments": "optimizer",
     "schedule_arguments": "schedule",
     "warmup": "schedule",
+    "activation_arguments": "activation",
     "label_smoothing": "loss",
     "loss_arguments": "loss",
 }
@@ -179,10 +191,12 @@ def _ends(entry: Any) -> list[Any]:
 def _apart(name: str, value: Any) -> Any:
     """What of a value is structure, so that recipes which differ in it cannot share a program."""
     head = name.partition(".")[0]
-    if head in ("batch_size", "model"):
+    if head in ("batch_size", "micro_batches", "model"):
         return value
     if head == "optimizer":
         return value if callable(value) else None
+    if head == "optimizer_arguments" and isinstance(value, bool | int | str):
+        return value  # of a factory; of a named rule it only makes a point more
     if name in ("hyperparameters", "optimizer_arguments"):
         return sorted(value) if isinstance(value, Mapping) else None
     return value is None if head in ("activation", "dropout") else None
@@ -202,6 +216,8 @@ def _read(governor: str, choice: Any) -> list[str] | None:
         return None
     if governor == "optimizer":
         return [*optimizers.numbers(choice), *optimizers.choices(choice)]
+    if governor == "activation":
+        return list(activations.NUMBERS.get(choice, {}))
     if governor == "schedule":
         return list(schedules.SHAPES[choice].arguments)
     return [row.number.name for table in losses.LOSSES.values() if (row := table.get(choice)) and row.number]
@@ -209,6 +225,7 @@ def _read(governor: str, choice: Any) -> list[str] | None:
 
 _CHOICES: dict[str, Callable[[], Iterable[str]]] = {
     "optimizer": optimizers.names,
+    "activation": lambda: activations.TABLE,
     "schedule": lambda: schedules.SHAPES,
     "loss": lambda: dict.fromkeys(name for table in losses.LOSSES.values() for name in table),
 }

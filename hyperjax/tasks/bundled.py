@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from hyperjax.checks import one_of
+from hyperjax.tasks.diabetes import diabetes
 from hyperjax.tasks.digits import digits
 from hyperjax.tasks.task import Task
 
-_BUNDLED: dict[str, Callable[[], Task]] = {"digits": digits}
+_BUNDLED: dict[str, Callable[[], Task]] = {"digits": digits, "diabetes": diabetes}
 
 
 def bundled() -> dict[str, str]:

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hyperjax import losses
+from hyperjax import batching, losses
 from hyperjax.checks import one_of
 from hyperjax.metrics import Metric, as_metric
 from hyperjax.types import Array, PyTree
 
 SETS = ("train", "validation", "test")
+_OF_ZEROS_AND_ONES: tuple[losses.Target, ...] = ("binary", "mask")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +68,9 @@ class Task:
             one_of("data's key", part, SETS)
             _check_arrays(part, arrays, pair=self.loss is not None)
         if isinstance(self.loss, str) and self.kind is not None:
+            one_of("loss", self.loss, dict.fromkeys(name for table in losses.LOSSES.values() for name in table))
             one_of("loss", self.loss, losses.LOSSES[self.kind])
-        if self.kind == "binary":
+        if self.kind in _OF_ZEROS_AND_ONES:
             for part, (_, labels) in self.data.items():
                 known = np.asarray(labels)
                 if known.min() < 0 or known.max() > 1:
@@ -81,12 +83,14 @@ class Task:
     def kind(self) -> losses.Target | None:
         """Kind of target, which decides the losses that fit; None: no targets.
 
-        "binary" where the loss is one of those; else "classes" for whole numbers, "real" for others.
+        "binary" or "mask" where the loss is one of those (one of both is binary); else "classes" for whole numbers,
+        "real" for others.
         """
         if self.loss is None:
             return None
-        if self.loss in losses.LOSSES["binary"]:
-            return "binary"
+        for kind in _OF_ZEROS_AND_ONES:
+            if self.loss in losses.LOSSES[kind]:
+                return kind
         return "classes" if np.issubdtype(np.asarray(self.data["train"][1]).dtype, np.integer) else "real"
 
     @cached_property
@@ -94,6 +98,12 @@ class Task:
         """The data on the device, put there once."""
         with jax.ensure_compile_time_eval():  # arrays, also when first asked for inside somebody's jit
             return {part: jax.tree.map(jnp.asarray, arrays) for part, arrays in self.data.items()}
+
+    @cached_property
+    def classes(self) -> batching.Classes:
+        """Where the training examples of each class are; a ValueError without one whole number a target."""
+        with jax.ensure_compile_time_eval():
+            return batching.by_class(self.data["train"][1])
 
     @cached_property
     def trainers(self) -> dict[Any, Any]:

@@ -1,7 +1,7 @@
 """Recipes, and the engine that trains populations of them."""
 
 from hyperjax.training.engine import Engine, fit, fit_population
-from hyperjax.training.evaluate import evaluate
+from hyperjax.training.evaluate import evaluate, predict
 from hyperjax.training.mapping import Population, population
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
@@ -20,4 +20,5 @@ __all__ = [
     "fit",
     "fit_population",
     "population",
+    "predict",
 ]

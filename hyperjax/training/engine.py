@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -63,6 +64,8 @@ def fit_population(
     layout: str = "auto",
     width: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    example_weights: Any = None,
+    targets: Any = None,
 ) -> Runs:
     """Train every recipe with every seed, one compiled program for each group of recipes of equal structure.
 
@@ -77,6 +80,9 @@ def fit_population(
         layout: "map" (members one by one, a thread a core), "vmap" (side by side), or "auto" (map on CPU).
         width: members in a chunk or block; None decides. Under "vmap" the width changes the last bits of a result.
         progress: called as `progress(runs done, runs in all)`.
+        example_weights: float[runs, examples] in the order of the runs, at least 0: what each training example's loss
+            is multiplied by, for every run apart (a bootstrap's counts, boosting's weights).
+        targets: [runs, *targets' shape]: training targets of each run's own, instead of the task's.
     Returns: the runs, seeds fastest, with `conditions` (programs, seconds compiling and training, layout).
     Raises: ValueError where a recipe and the task do not fit, before anything compiles.
 
@@ -89,7 +95,7 @@ def fit_population(
     >>> len(runs), runs.conditions["programs"], runs[3].recipe.optimizer, runs[3].seed
     (6, 1, 'adam', 1)
     """
-    engine = Engine(task, recipes, seeds, layout=layout, width=width)
+    engine = Engine(task, recipes, seeds, layout=layout, width=width, example_weights=example_weights, targets=targets)
     done = 0
 
     def count(_: int, __: Run) -> None:
@@ -128,6 +134,8 @@ class Engine:
         layout: str = "auto",
         width: int | None = None,
         segment_steps: int | None = None,
+        example_weights: Any = None,
+        targets: Any = None,
     ):
         one_of("layout", layout, LAYOUTS)
         if width is not None:
@@ -140,6 +148,11 @@ class Engine:
         if not self.seeds:
             raise ValueError("seeds must hold at least one whole number, got none")
         self.size = len(self.recipes) * len(self.seeds)
+        self._weights = _of_runs("example_weights", example_weights, self.size, (task.size("train"),))
+        if targets is not None and task.objective is not None:
+            raise ValueError(f"targets must be None, since {task.name} has an objective and none")
+        shape = np.shape(task.data["train"][1]) if targets is not None else ()
+        self._targets = _of_runs("targets", targets, self.size, shape)
         self.compile_seconds = 0.0
         self.groups = [self._plan(members, also, layout, width, segment_steps) for members in self._grouped().values()]
 
@@ -216,16 +229,35 @@ class Engine:
         key = group_key(own[0], self.task)
         room = [recipe for recipe in also if group_key(recipe, self.task) == key]
         settings, structure = lower_together([*own, *room], self.task)
-        longest = max(int(each.steps) for each in settings)
+        places = [member * len(self.seeds) + seed for member in members for seed in range(len(self.seeds))]
+        each = [self._own(settings[i // len(self.seeds)], place) for i, place in enumerate(places)]
+        settings = [self._own(one, 0) for one in settings]
+        longest = max(int(one.steps) for one in settings)
         kinds = jax.tree.map(lambda leaf: (np.shape(leaf), str(np.asarray(leaf).dtype)), settings[0])
         tree = jax.tree.structure(settings[0])
         name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, segment_steps)
         known = self.task.trainers
         if name not in known:
             known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps)
-        places = [member * len(self.seeds) + seed for member in members for seed in range(len(self.seeds))]
-        each = [settings[i] for i in range(len(members)) for _ in self.seeds]
         return _Group(known[name], places, each, width or known[name].width(len(places)))
+
+    def _own(self, settings: Settings, place: int) -> Settings:
+        """A run's settings, with the weights and targets that are its own."""
+        if self._weights is not None:
+            before = 1.0 if settings.example_weights is None else settings.example_weights
+            settings = replace(settings, example_weights=self._weights[place].astype(np.float32) * before)
+        return settings if self._targets is None else replace(settings, targets=self._targets[place])
+
+
+def _of_runs(name: str, values: Any, runs: int, shape: tuple[int, ...]) -> np.ndarray | None:
+    if values is None:
+        return None
+    array = np.asarray(values)
+    if array.shape != (runs, *shape) or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite numbers of shape {(runs, *shape)}, got shape {array.shape}")
+    if name == "example_weights" and (array < 0).any():
+        raise ValueError(f"{name} must be at least 0, got {array.min()}")
+    return array
 
 
 def _seed(seed: Any) -> int:

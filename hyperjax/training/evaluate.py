@@ -9,6 +9,7 @@ from flax import nnx
 
 from hyperjax.checks import one_of
 from hyperjax.tasks import Task
+from hyperjax.types import PyTree
 
 
 def evaluate(task: Task, model: nnx.Module, part: str = "validation") -> dict[str, float]:
@@ -32,17 +33,27 @@ def evaluate(task: Task, model: nnx.Module, part: str = "validation") -> dict[st
     if task.objective is not None:
         return {}
     inputs, targets = task.arrays[part]
+    predictions = predict(model, inputs)
+    return {name: float(np.mean(measure(predictions, targets))) for name, measure in task.measures.items()}
+
+
+def predict(model: nnx.Module, inputs: PyTree) -> np.ndarray:
+    """A model's outputs, in evaluation mode, computed in blocks of 2048 examples.
+
+    Args:
+        model: as `run.model` gives it; it is not changed.
+        inputs: arrays with a leading axis of examples.
+
+    >>> from hyperjax.models import MLP
+    >>> predict(MLP(4, 3, rngs=nnx.Rngs(0)), np.ones((5, 4), np.float32)).shape
+    (5, 3)
+    """
     model = nnx.clone(model)
     model.eval()
     graph, state = nnx.split(model)
-    size = len(jax.tree.leaves(targets)[0])
-    blocks = [slice(i, i + 2048) for i in range(0, size, 2048)]
-    predictions = [_predict(graph, state, jax.tree.map(lambda a, b=block: a[b], inputs)) for block in blocks]
-    totals: dict[str, float] = {}
-    for name, measure in task.measures.items():
-        values = [np.asarray(measure(p, targets[b])) for p, b in zip(predictions, blocks, strict=True)]
-        totals[name] = float(np.concatenate(values).mean())
-    return totals
+    size = len(jax.tree.leaves(inputs)[0])
+    blocks = [jax.tree.map(lambda a, i=i: a[i : i + 2048], inputs) for i in range(0, size, 2048)]
+    return np.concatenate([np.asarray(_predict(graph, state, block)) for block in blocks])
 
 
 @functools.partial(jax.jit, static_argnums=0)

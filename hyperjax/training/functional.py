@@ -129,7 +129,8 @@ class Functional:
                 value = jnp.asarray(numbers[variable.name]).astype(variable.get_value().dtype)
                 hyper.append((path, variable.replace(value)))
             else:
-                hyper.append((path, carried.get(path, variable)))
+                kept = carried.get(path, variable)
+                hyper.append((path, kept.replace(kept.get_value())))  # made anew: it was made in a trace that has ended
         streams = []
         for i, (path, variable) in enumerate(self._streams):
             is_key = jnp.issubdtype(variable.get_value().dtype, jax.dtypes.prng_key)

@@ -25,7 +25,7 @@ from hyperjax.training.structure import Structure
 def group_key(recipe: Recipe, task: Task) -> Hashable:
     """Recipes with equal keys can share a program; those that differ cannot."""
     factory = recipe.optimizer if callable(recipe.optimizer) else None
-    names = tuple(sorted(recipe.optimizer_arguments)) if factory else ()
+    names = (tuple(sorted(_factory_numbers(recipe))), _factory_structure(recipe)) if factory else ()
     bound = (recipe.activation is not None, *_model_numbers(recipe))
     return _batch_size(recipe, task), recipe.micro_batches, _arguments(recipe), factory, names, bound
 
@@ -48,6 +48,7 @@ def lower_together(recipes: Sequence[Recipe], task: Task) -> tuple[list[Settings
         batch_size=_batch_size(first, task),
         model=_arguments(first),
         optimizer=first.optimizer if callable(first.optimizer) else None,
+        arguments=_factory_structure(first) if callable(first.optimizer) else (),
         losses=tuple(sorted(names)),
         choices=(("activation", tuple(sorted(chosen))),) if chosen else (),
         numbers=(*_model_numbers(first), *_activation_numbers(recipes)),
@@ -136,7 +137,7 @@ def _settings(recipe: Recipe, task: Task, structure: Structure, holds: _Holds) -
         learning_rate=resolved(recipe.learning_rate),
         shape=(resolved(schedules.warmup(shape, warmup)) if warmup else shape) if holds.shape else None,
         rule=None if factory else _resolved_rule(recipe, resolved),
-        arguments={name: resolved(value) for name, value in recipe.rule_arguments.items()} if factory else {},
+        arguments={name: resolved(value) for name, value in _factory_numbers(recipe).items()} if factory else {},
         clip_norm=(math.inf if recipe.clip_norm is None else resolved(recipe.clip_norm)) if holds.clip_norm else None,
         stages={name: of_stage(name, arguments) for name, arguments in holds.stages.items()},
         sam=(0.0 if recipe.sam is None else resolved(recipe.sam)) if holds.sam else None,
@@ -231,6 +232,17 @@ def _batch_size(recipe: Recipe, task: Task) -> int:
 
 def _arguments(recipe: Recipe) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted((name, tuple(v) if isinstance(v, list) else v) for name, v in recipe.model.items()))
+
+
+def _factory_numbers(recipe: Recipe) -> dict[str, Any]:
+    """A factory's arguments that are data: floats and schedules."""
+    return {name: v for name, v in recipe.rule_arguments.items() if isinstance(v, float | Schedule)}
+
+
+def _factory_structure(recipe: Recipe) -> tuple[tuple[str, Any], ...]:
+    """A factory's other arguments, on which its program may depend: whole numbers, bools, names, functions."""
+    numbers = _factory_numbers(recipe)
+    return tuple(sorted((name, v) for name, v in recipe.rule_arguments.items() if name not in numbers))
 
 
 def _model_numbers(recipe: Recipe) -> tuple[str, ...]:

@@ -81,7 +81,8 @@ class Program:
             assert settings.rule is not None
             return by_rule(settings.rule, rate)
         arguments = {name: at(number, step) for name, number in settings.arguments.items()}
-        return optax.with_extra_args_support(self.structure.optimizer(learning_rate=rate, **arguments))
+        fixed = dict(self.structure.arguments)
+        return optax.with_extra_args_support(self.structure.optimizer(learning_rate=rate, **fixed, **arguments))
 
     def decayed(self, weights: PyTree, settings: Settings) -> PyTree:
         """The weights that decay, 0 in the place of those that do not."""

@@ -48,7 +48,7 @@ class Recipe:
     | `l2` | coupled decay: `l2 * weights` is added to the gradient | at least 0 | 2. penalty |
     | `optimizer` | name of a rule, or an optax factory (structure) | a name | 3. rule |
     | `momentum` | momentum's or RMSprop's decay; None is the rule's own | 0 to below 1 | 3. rule |
-    | `optimizer_arguments` | the rule's other numbers (`b1`, `b2`, `eps`, ...) | by rule | 3. rule |
+    | `optimizer_arguments` | numbers of the rule (`b1`, `eps`, ...), or the factory's arguments | by rule | 3. rule |
     | `weight_decay` | decoupled: `weight_decay * weights` joins the direction; None: default | at least 0 | 4. decay |
     | `decay` | which weights decay: "all", "matrices", or a function of path and array | a name | 4. decay |
     | `learning_rate` | number, or a Schedule in absolute values | at least 0 | 5. rate |

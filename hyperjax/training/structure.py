@@ -17,6 +17,7 @@ class Structure:
         examples: size of the training set; batch_size: examples a step, all of them for a full batch.
         model: arguments of the model factory, sorted by name.
         optimizer: None for the rule family, whose form is part of the settings' tree; else a factory.
+        arguments: of the factory, those that are not numbers over which to vary: whole numbers, bools, names.
         losses: names that the loss index counts; empty for the task's own function or objective.
         choices: name of a choice in the model and what its index counts.
         numbers: names of the model's hyperparameters that the settings give.
@@ -29,6 +30,7 @@ class Structure:
     batch_size: int
     model: tuple[tuple[str, Any], ...] = ()
     optimizer: Callable[..., Any] | None = None
+    arguments: tuple[tuple[str, Any], ...] = ()
     losses: tuple[str, ...] = ()
     choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
     numbers: tuple[str, ...] = ()

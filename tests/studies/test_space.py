@@ -286,3 +286,27 @@ def test_a_second_study_of_a_space_compiles_nothing(monkeypatch):
 def test_what_cannot_be_is_refused_when_the_space_is_made(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_everything_around_the_rule_can_be_searched_and_shares_a_program():
+    """Fields that are mappings by dotted names, choices as lists, strengths as ranges; what cannot matter is left out."""
+    searched = hj.space(
+        optimizer=["sgd", "adam"],
+        activation=["relu", "leaky_relu"],
+        **{"activation_arguments.negative_slope": hj.uniform(0.0, 0.5), "plateau.factor": hj.uniform(0.1, 0.9)},
+        l1=hj.log_uniform(1e-6, 1e-3),
+        max_norm=hj.uniform(0.5, 3.0),
+        average=hj.uniform(0.5, 1.0),
+        decay=["all", "matrices"],
+        sampling=["permutation", "balanced"],
+        sam=hj.uniform(0.0, 0.1),
+        batch_size=12,
+        epochs=2,
+    )
+    found = hj.study(classes(), searched, trials=6, seed=0)
+    recipes = [run.recipe for trial in found.trials for run in trial.runs]
+    assert len(recipes) == 6
+    assert len(Engine(classes(), recipes).groups) == 1
+    assert {r.activation for r in recipes} == {"relu", "leaky_relu"}
+    assert all(("negative_slope" in r.activation_arguments) == (r.activation == "leaky_relu") for r in recipes)
+    assert all(0.1 <= r.plateau["factor"] <= 0.9 for r in recipes)

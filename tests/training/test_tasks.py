@@ -152,3 +152,12 @@ def test_a_binary_task_trains_by_each_of_its_losses_in_one_program():
         hj.fit(task, hj.Recipe(loss="cross_entropy"))
     with pytest.raises(ValueError, match=r"labels in data\['train'\] must be 0 or 1"):
         hj.Task(task.model, {"train": (x, 2 * y)}, loss="hinge")
+
+
+def test_a_trained_model_is_the_callers_own():
+    """Variables that no recipe bound can be set, and the model goes through Flax's transformations."""
+    model = hj.fit(classes(), hj.Recipe(epochs=1)).model
+    x = np.ones((2, 4), np.float32)
+    before = model(x)
+    hj.layers.bind(model, {"dropout": 0.5})
+    np.testing.assert_allclose(nnx.jit(lambda m, x: m(x))(model, x), before, rtol=1e-6)
