@@ -496,8 +496,9 @@ def test_equality_compares_values():
     assert hs.linear(1, 0, 10) != hs.linear(1, 0, 11)
     assert hs.linear(1, 0, 10) != hs.linear(1, 0, hs.epochs(10))
     assert hs.constant(1.0) != 1.0
-    with pytest.raises(TypeError, match="unhashable"):
-        hash(hs.constant(1.0))
+    assert hash(hs.linear(1, 0, 10)) == hash(hs.linear(1.0, 0.0, 10.0)) != hash(hs.linear(1, 0, 11))
+    assert hash(hs.stack([1.0, 2.0])) == hash(hs.stack([1, 2]))
+    assert jax.jit(lambda value: hash(hs.constant(value)) != 0 and value)(1.0) == 1.0
     assert hs.stack([1.0, 2.0]) == hs.stack([1, 2]) != hs.stack([1, 3])
     narrow = hs.Schedule.from_dict(json.loads(json.dumps(hs.constant(np.float32(0.1)).to_dict())))
     assert narrow.numbers.dtype == np.float32

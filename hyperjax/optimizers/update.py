@@ -40,7 +40,7 @@ def by_rule(
     Returns: a `GradientTransformationExtraArgs` whose state is a `RuleState`. Updates have the dtype of the gradient,
         slots that of the parameter; leaves narrower than 32 bits are computed in float32. A gradient leaf of None gives
         None and leaves its slots as they are.
-    Raises: ValueError when `params` is None although the rule may decay them.
+    Raises: ValueError for complex parameters, or when `params` is None although the rule may decay them.
 
     Every root and division is guarded on its input, so derivatives with respect to the gradients and every number
     are finite even where a gradient is exactly 0. Under `jit`, with traced numbers, a rule and the same rule widened
@@ -59,6 +59,9 @@ def by_rule(
     mu_dtype = None if mu_dtype is None else jax.dtypes.canonicalize_dtype(mu_dtype)
 
     def init(params: PyTree) -> RuleState:
+        for leaf in jax.tree.leaves(params):
+            real = not jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating)
+            require(real, "params must be real, got complex ones; see optax.contrib.split_real_and_imaginary")
         start = rule.at(0)
         return RuleState(
             count=jnp.zeros([], jnp.int32),
@@ -119,10 +122,11 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
     """
     if g is None:
         return None, m, v, s
+    g = jnp.asarray(g)  # a number or NumPy's array where somebody's code gives one
     dtype = jnp.promote_types(g.dtype, jnp.float32)
     c = step.cast(dtype)
-    gradient_dtype = g.dtype
-    g, p, m_, v_, s_ = (None if x is None else x.astype(dtype) for x in (g, p, m, v, s))
+    gradient_dtype = g.dtype if jnp.issubdtype(g.dtype, jnp.inexact) else dtype
+    g, p, m_, v_, s_ = (None if x is None else jnp.asarray(x, dtype) for x in (g, p, m, v, s))
     if not decays:
         c = c._replace(l2=0.0, decay=0.0)
 
@@ -163,7 +167,9 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
     if c.accumulated_update:
         third = _sum(times(c.update_decay, s_), times(c.g2, direction * direction))
 
-    moved = times(c.rate, direction)  # sealed too for the caller, who adds it to the parameters
+    moved = (
+        jnp.zeros_like(direction) if _is(c.rate, 0) else times(c.rate, direction)
+    )  # sealed too for the caller, who adds it to the parameters
     out = moved
     if c.buffer is not False:
         buffer = _sum(times(c.buffer_decay, m_), moved)
@@ -172,7 +178,7 @@ def _update_leaf(step: Coefficients, g: Any, p: Any, m: Any, v: Any, s: Any, dec
     out = _sum(times(c.decay, p), out)
     slots = ((first, m), (second, v), (third, s))
     return out.astype(gradient_dtype), *(
-        old if new is None or old is None else new.astype(old.dtype) for new, old in slots
+        old if new is None or old is None else new.astype(jnp.result_type(old)) for new, old in slots
     )
 
 

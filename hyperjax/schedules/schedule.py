@@ -60,8 +60,6 @@ class Schedule:
     table: tuple[str, ...]
     units: tuple[Units, ...] = ()
 
-    __hash__ = None  # type: ignore[assignment]  # compared by the values of its arrays
-
     @property
     def pieces(self) -> int:
         """Number of pieces, padding included."""
@@ -213,6 +211,13 @@ class Schedule:
             return self is other or writing.to_dict(self) == writing.to_dict(other)
         same_form = (self.table, self.units) == (other.table, other.units)
         return same_form and all(map(np.array_equal, jax.tree.leaves(self), jax.tree.leaves(other)))
+
+    def __hash__(self) -> int:
+        """By value, as `jax.jit(schedule)` needs it; of traced values by identity."""
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
+            return id(self)
+        alone = np.ndim(self.starts) == 1
+        return hash(repr(writing.to_dict(self)) if alone else (self.table, self.units, np.shape(self.starts)))
 
     def __repr__(self) -> str:
         return writing.to_text(self)

@@ -205,16 +205,8 @@ class Engine:
     def _run(self, group: _Group, member: int, harvest: Harvest, row: int) -> Run:
         """The run of a group's member, which is a row of its chunk's harvest."""
         recipe, seed = divmod(group.places[member], len(self.seeds))
-        trainer = group.trainer
-        return to_run(
-            trainer.program,
-            self.recipes[recipe],
-            self.seeds[seed],
-            group.settings[member],
-            harvest,
-            row,
-            trainer.layout,
-        )
+        settings = group.settings[member]
+        return to_run(group.trainer, self.recipes[recipe], self.seeds[seed], settings, harvest, row)
 
     def _grouped(self) -> dict[Hashable, list[int]]:
         groups: dict[Hashable, list[int]] = {}

@@ -104,8 +104,9 @@ def on_batch(
 
 def _indices(program: Program, settings: Settings, streams: Streams, step: Array, per_epoch: int, width: int) -> Array:
     structure = program.structure
-    epoch_key = jax.random.fold_in(streams.order, step // per_epoch)
-    place = step % per_epoch
+    local = step - structure.phase.step
+    epoch_key = jax.random.fold_in(streams.order, structure.phase.epoch + local // per_epoch)
+    place = local % per_epoch
     by_name = {
         "permutation": lambda: batch_indices(epoch_key, place, structure.batch_size, structure.examples, width),
         "replacement": lambda: replacement_indices(epoch_key, place, structure.examples, width),

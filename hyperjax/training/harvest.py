@@ -15,16 +15,16 @@ from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import MOST_RECORDED_STEPS, Run
 from hyperjax.training.settings import Settings
-from hyperjax.training.trainer import Harvest
+from hyperjax.training.structure import Structure
+from hyperjax.training.trainer import Harvest, Trainer
 
 
-def to_run(
-    program: Program, recipe: Recipe, seed: int, settings: Settings, harvest: Harvest, member: int, layout: str
-) -> Run:
+def to_run(trainer: Trainer, recipe: Recipe, seed: int, settings: Settings, harvest: Harvest, member: int) -> Run:
     """The run of one member of a chunk."""
     record: Any = jax.tree.map(lambda leaf: leaf[member], harvest.records)  # of NumPy arrays
     carry: Carry = jax.tree.map(lambda leaf: leaf[member], harvest.carry)
-    task, per_epoch, total = program.task, program.structure.steps_per_epoch, int(settings.steps)
+    program, structure = trainer.program, trainer.structure
+    task, total = program.task, int(settings.steps)
     diverged_at = int(carry.diverged_at) if int(carry.diverged_at) >= 0 else None
     done = int(carry.step)
     seen = len(record.loss)  # of the shared counter
@@ -34,12 +34,13 @@ def to_run(
     stopping = carry.following.stopping if recipe.early_stopping else None
     stopped = stopping is not None and bool(stopping.stopped)
     ended = diverged_at is not None or done >= total or stopped
-    validations = _validations(done, per_epoch, seen, diverged_at is not None)
-    epochs = np.minimum(validations, done) / per_epoch
+    boundaries = structure.boundaries(max(done, 1))  # first steps of the epochs begun, and the last one's end
+    validations = _validations(done, boundaries, seen, diverged_at is not None)
+    epochs = np.interp(np.minimum(validations, done), boundaries, np.arange(len(boundaries)))
     best = None
     if stopping is not None and int(stopping.best_step) > 0:
         best = int(np.searchsorted(np.minimum(validations, done), int(stopping.best_step)))
-    metrics = _training_metrics(program, record, validations, done)
+    metrics = _training_metrics(program, structure, record, validations, boundaries, done)
     if "validation" in task.data:
         rows = record.validation[validations - 1]
         names = [f"validation_{name}" for name in ("loss", *program.metric_names)]
@@ -59,28 +60,30 @@ def to_run(
         steps_done=done,
         diverged_at=diverged_at,
         finished=ended,
-        layout=layout,
+        layout=trainer.layout,
         best=best,
-        _numbers=partial(in_force, task, program.structure, recipe, settings, record.scale),
+        _numbers=partial(in_force, task, structure, recipe, settings, record.scale),
         _model=_model_of(program, settings, carry, seed),
     )
 
 
-def _validations(done: int, per_epoch: int, seen: int, diverged: bool) -> np.ndarray:
+def _validations(done: int, boundaries: np.ndarray, seen: int, diverged: bool) -> np.ndarray:
     """The counters after which a member was validated: the ends of the epochs in which it moved."""
-    count = done // per_epoch if diverged else -(-done // per_epoch)
-    ends = np.arange(1, count + 1) * per_epoch
+    ends = boundaries[1:]
+    ends = ends[ends <= done] if diverged else ends[: int(np.searchsorted(boundaries, done))]
     return ends[ends <= seen]
 
 
-def _training_metrics(program: Program, record: Record, validations: np.ndarray, done: int) -> dict[str, np.ndarray]:
+def _training_metrics(
+    program: Program, structure: Structure, record: Record, validations: np.ndarray, boundaries: np.ndarray, done: int
+) -> dict[str, np.ndarray]:
     """Means over the examples seen since the last validation."""
     names = [f"train_{name}" for name in ("loss", *program.metric_names)]
     if not len(validations):
         return {name: np.zeros(0, np.float32) for name in names}
-    sizes = program.structure.batch_sizes(done)[:, None].astype(np.float64)
+    sizes = structure.batch_sizes(done)[:, None].astype(np.float64)
     columns = np.concatenate([record.loss[:done, None], record.metrics[:done]], axis=1)
-    starts = validations - program.structure.steps_per_epoch
+    starts = boundaries[: len(validations)]
     end = min(int(validations[-1]), done)  # of a run that diverged, the steps of its last epoch belong to no mean
     sums = np.add.reduceat((columns * sizes)[:end], starts, axis=0)
     means = sums / np.add.reduceat(sizes[:end], starts, axis=0)

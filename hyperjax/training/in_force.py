@@ -36,6 +36,7 @@ def in_force(
     """
     if name == "learning_rate":
         rate = np.broadcast_to(np.asarray(settings.rate_at(steps), np.float32), steps.shape)
+        rate = rate * structure.rate_factors(steps).astype(np.float32) if structure.ramp else rate
         return rate if scale is None else rate * scale[steps]
     known = _numbers(recipe, task)
     number = known[one_of("name", name, ["learning_rate", *known])]

@@ -10,13 +10,14 @@ import jax
 import numpy as np
 
 from hyperjax import activations, losses, optimizers, schedules
+from hyperjax.batching import scale_learning_rate
 from hyperjax.checks import one_of, require
 from hyperjax.optimizers import Form
 from hyperjax.schedules import Length, Schedule
 from hyperjax.tasks import Task
 from hyperjax.training.following import NOTHING
 from hyperjax.training.recipe import Recipe
-from hyperjax.training.recipe_checks import LOOKAHEAD, PLATEAU, STOPPING
+from hyperjax.training.recipe_checks import LOOKAHEAD, PLATEAU, RAMP, STOPPING
 from hyperjax.training.settings import Settings
 from hyperjax.training.stages import STAGES
 from hyperjax.training.structure import Structure
@@ -27,7 +28,15 @@ def group_key(recipe: Recipe, task: Task) -> Hashable:
     factory = recipe.optimizer if callable(recipe.optimizer) else None
     names = (tuple(sorted(_factory_numbers(recipe))), _factory_structure(recipe)) if factory else ()
     bound = (recipe.activation is not None, *_model_numbers(recipe))
-    return _batch_size(recipe, task), recipe.micro_batches, _arguments(recipe), factory, names, bound
+    return (
+        _batch_size(recipe, task),
+        _ramp(recipe, task),
+        recipe.micro_batches,
+        _arguments(recipe),
+        factory,
+        names,
+        bound,
+    )
 
 
 def lower_together(recipes: Sequence[Recipe], task: Task) -> tuple[list[Settings], Structure]:
@@ -46,6 +55,7 @@ def lower_together(recipes: Sequence[Recipe], task: Task) -> tuple[list[Settings
     structure = Structure(
         examples=task.size("train"),
         batch_size=_batch_size(first, task),
+        ramp=_ramp(first, task),
         model=_arguments(first),
         optimizer=first.optimizer if callable(first.optimizer) else None,
         arguments=_factory_structure(first) if callable(first.optimizer) else (),
@@ -114,7 +124,7 @@ def _settings(recipe: Recipe, task: Task, structure: Structure, holds: _Holds) -
     per_epoch = structure.steps_per_epoch
     longest = (2**31 - 1) // per_epoch  # steps are counted in 32 bits
     require(recipe.epochs <= longest, f"epochs must be at most {longest} here, got {recipe.epochs!r}")
-    steps = max(1, math.ceil(recipe.epochs * per_epoch - 1e-6))
+    steps = structure.steps(recipe.epochs)
     epoch_starts = structure.epoch_starts(steps)
 
     def resolved(number: Any) -> Any:
@@ -228,6 +238,19 @@ def _batch_size(recipe: Recipe, task: Task) -> int:
         "'full' takes all of them",
     )
     return size
+
+
+def _ramp(recipe: Recipe, task: Task) -> tuple[tuple[int, int, float], ...]:
+    """(epoch, batch size, factor on the rate) of each change of the batch size within the run."""
+    if not recipe.batch_ramp:
+        return ()
+    ramp = {**RAMP, **recipe.batch_ramp}
+    first, found = _batch_size(recipe, task), []
+    for count, epoch in enumerate(sorted(ramp["epochs"]), 1):
+        size = min(first * int(ramp["factor"]) ** count, task.size("train"))
+        rate = 1.0 if ramp["rate"] == "constant" else float(scale_learning_rate(1.0, first, size, ramp["rate"]))
+        found.append((int(epoch), size, rate))
+    return tuple(found)
 
 
 def _arguments(recipe: Recipe) -> tuple[tuple[str, Any], ...]:

@@ -26,6 +26,7 @@ class Recipe:
     | field | what it is | range | where in a step |
     | --- | --- | --- | --- |
     | `batch_size` | examples a step, or "full" for all of them | 1 to the training set | which examples |
+    | `batch_ramp` | epochs after which the batch grows, see below | by name | which examples |
     | `epochs` | passes over the training set; may be fractional, steps are rounded up | above 0 | how many steps |
     | `dropout` | number bound to the model's "dropout" hyperparameters; None keeps the model's | 0 to 1 | model |
     | `activation_arguments` | numbers of the activations: `negative_slope`, `alpha`, `beta` | by activation | model |
@@ -73,6 +74,10 @@ class Recipe:
     have brought no gain of more than `min_gain` (0); model and score are then those of its best epoch, also of a run
     that reached its end. An empty mapping is neither.
 
+    `batch_ramp` multiplies the batch size by `factor` (2) after each of the whole numbers of epochs in `epochs`, up to
+    the whole training set, and the learning rate by as much (`rate="linear"`, the default), by its root ("sqrt") or not
+    at all ("constant"). Each batch size is a program of its own; the state goes from one to the next.
+
     Raises: ValueError that names the field, what is allowed and what came.
 
     >>> recipe = Recipe(optimizer="adamw", learning_rate=3e-3, schedule="cosine_decay", epochs=20)
@@ -103,6 +108,7 @@ class Recipe:
     model: Mapping[str, Any] = field(default_factory=dict)
     activation_arguments: Mapping[str, Any] = field(default_factory=dict)
     class_weights: str | None = None
+    batch_ramp: Mapping[str, Any] = field(default_factory=dict)
     sampling: str = "permutation"
     micro_batches: int = 1
     sam: float | Schedule | None = None

@@ -25,6 +25,7 @@ PLATEAU = {
     "min_scale": 0.0,
     "metric": None,
 }
+RAMP = {"epochs": (), "factor": 2, "rate": "linear"}
 LOOKAHEAD = {"sync_period": 6, "slow_step_size": 0.5}
 _AT_LEAST_0 = ("learning_rate", "weight_decay", "l2", "l1", "proximal_l1", "gradient_noise", "sam")
 _ABOVE_0 = ("epochs", "clip_norm", "clip_value", "clip_adaptive", "max_norm")
@@ -42,6 +43,7 @@ def check(recipe: "Recipe") -> None:
     _check_optimizer(recipe)
     _check_schedule(recipe)
     _check_mappings(recipe)
+    _check_ramp(recipe)
 
 
 def _check_numbers(recipe: "Recipe") -> None:
@@ -148,6 +150,26 @@ def _check_schedule(recipe: "Recipe") -> None:
             f"schedule must be 'constant' when learning_rate is itself a Schedule, got {recipe.schedule!r}; "
             "give the rate as a number, or leave schedule out"
         )
+
+
+def _check_ramp(recipe: "Recipe") -> None:
+    for name in recipe.batch_ramp:
+        if name not in RAMP:
+            raise ValueError(f"batch_ramp takes {', '.join(RAMP)}, got {name!r}{nearest(name, RAMP)}")
+    ramp = {**RAMP, **recipe.batch_ramp}
+
+    def whole(value: Any, low: int) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+    epochs = ramp["epochs"]
+    listed = isinstance(epochs, list | tuple) and all(whole(epoch, 1) for epoch in epochs)
+    if not listed or list(epochs) != sorted(set(epochs)) or (recipe.batch_ramp and not epochs):
+        raise ValueError(f"batch_ramp['epochs'] must be whole numbers of at least 1 that rise, got {epochs!r}")
+    if not whole(ramp["factor"], 2):
+        raise ValueError(f"batch_ramp['factor'] must be a whole number of at least 2, got {ramp['factor']!r}")
+    one_of("batch_ramp['rate']", ramp["rate"], ("linear", "sqrt", "constant"))
+    if recipe.batch_ramp and recipe.batch_size == "full":
+        raise ValueError("batch_ramp must be left out for batches that are 'full' from the start")
 
 
 def _check_mappings(recipe: "Recipe") -> None:

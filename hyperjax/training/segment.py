@@ -18,14 +18,14 @@ from hyperjax.types import Array, PyTree
 
 def segment(
     program: Program,
-    steps: int,
+    length: int,
     carry: Carry,
     settings: Settings,
     streams: Streams,
     data: dict[str, PyTree],
     start: Any,
 ) -> tuple[Carry, Record]:
-    """Advance one member by up to `steps` steps.
+    """Advance one member by up to `length` steps.
 
     All members share the counter `start`, `start + 1`, ...; it decides where an epoch ends, hence which batch is the
     smaller last one and when validation happens, so that under `vmap` those are branches and not selects. A member's
@@ -33,15 +33,17 @@ def segment(
 
     Args:
         program: of the member's task and structure.
-        steps: at least 2; the program is compiled for this number.
+        length: at least 2; the program is compiled for this number.
         carry, settings, streams: the member's.
         data: "train" and perhaps "validation", arrays shared by all members.
         start: i32[], the shared counter; a multiple of the steps per epoch when a member begins.
-    Returns: the new carry, and a `Record` with a leading axis of `steps`.
+    Returns: the new carry, and a `Record` with a leading axis of `length`.
     """
 
     def step(carry: Carry, counter: Array) -> tuple[Carry, Record]:
-        active = (carry.step < settings.steps) & (carry.diverged_at < 0) & following.goes_on(carry.following)
+        last = program.structure.phase.last
+        steps = settings.steps if last is None else jnp.minimum(settings.steps, last)
+        active = (carry.step < steps) & (carry.diverged_at < 0) & following.goes_on(carry.following)
         gradient = lax.cond(
             active,
             lambda weights: gradient_on_batch(program, carry, weights, settings, streams, data["train"], counter),
@@ -56,6 +58,8 @@ def segment(
         )
         follows = following.after_loss(carry.following, settings, gradient.loss, moves)
         rate = settings.rate_at(carry.step)
+        if program.structure.phase.rate != 1.0:
+            rate = rate * program.structure.phase.rate
         scale = None
         if follows.plateau is not None:
             scale = follows.plateau.scale
@@ -83,7 +87,7 @@ def segment(
         carry, validation = _validate(program, carry, settings, streams, data, counter)
         return carry, Record(gradient.loss, norm, update_norm, gradient.metrics, validation, scale)
 
-    return lax.scan(step, carry, start + jnp.arange(steps, dtype=jnp.int32))
+    return lax.scan(step, carry, start + jnp.arange(length, dtype=jnp.int32))
 
 
 class _Moving(NamedTuple):

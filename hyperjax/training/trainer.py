@@ -47,6 +47,7 @@ class Trainer:
         layout: "map" or "vmap".
         segment_steps: steps in a segment, at least 2; None decides: the whole run when it is short, else whole epochs
             of about two seconds a member, else a part of an epoch.
+        phases: those of the structure's that are left; None: all.
     """
 
     def __init__(
@@ -57,11 +58,15 @@ class Trainer:
         longest: int,
         layout: str = "auto",
         segment_steps: int | None = None,
+        phases: tuple[Structure, ...] | None = None,
     ):
-        self.program = Program(task, structure)
+        own, *later = structure.phases if phases is None else phases
+        self.structure = structure
+        self.program = Program(task, own)
         self._example = jax.tree.map(np.asarray, example)
-        per_epoch = structure.steps_per_epoch
-        self.total = max(-(-longest // per_epoch) * per_epoch, 2)
+        per_epoch = own.steps_per_epoch
+        end = longest if own.phase.last is None else min(longest, own.phase.last)
+        self.total = max(-(-(end - own.phase.step) // per_epoch) * per_epoch, 2)
         self._seconds = self._seconds_per_step()
         self.steps = min(segment_steps or _cut(self.total, per_epoch, self._seconds), self.total)
         parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
@@ -71,6 +76,11 @@ class Trainer:
         self._warm = Population(self._start_from, layout, (0, None, None))
         self.layout = self.advance.layout
         self._widths: set[int] = set()  # for which both are compiled
+        # A run whose batch size grows goes on in the trainer of the next size.
+        goes_on = bool(later) and own.phase.last is not None and longest > own.phase.last
+        self._next: Trainer | None = None
+        if goes_on:
+            self._next = Trainer(task, structure, example, longest, layout, segment_steps, tuple(later))
 
     def compile(self, width: int) -> None:
         """Compile both programs for chunks of a width, if they are not yet."""
@@ -78,7 +88,11 @@ class Trainer:
             return
         settings, roots = self.shapes(width)
         self.init.compile(settings, roots)
-        self.advance.compile(jax.eval_shape(self.init.mapped, settings, roots), settings, roots, self.data, np.int32(0))
+        carry = jax.eval_shape(self.init.mapped, settings, roots)
+        part: Trainer | None = self
+        while part is not None:
+            part.advance.compile(carry, settings, roots, part.data, np.int32(0))
+            part = part._next
         self._widths.add(width)
 
     def width(self, members: int) -> int:
@@ -141,9 +155,15 @@ class Trainer:
             carry = self.init.compile(settings, roots)(settings, roots)
         else:
             carry = self._warm.compile(settings, *start)(settings, *start)
+        yield from self._from(carry, members, settings, roots, [])
+
+    def _from(
+        self, carry: Carry, members: int, settings: Settings, roots: np.ndarray, parts: list[Record]
+    ) -> Iterator[Harvest]:
+        """The segments of this batch size, then those of the next."""
+        phase = self.program.structure.phase
         run = self.advance.compile(carry, settings, roots, self.data, np.int32(0))
-        wanted = int(np.max(settings.steps))
-        parts: list[Record] = []
+        wanted = int(np.max(settings.steps)) - phase.step
         for counter in range(0, self.total, self.steps):
             carry, record = run(carry, settings, roots, self.data, np.int32(counter))
             parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:members], record))
@@ -157,10 +177,14 @@ class Trainer:
                 ended |= kept.following.stopping.stopped
             validated = counter + self.steps >= -(-wanted // self._per_epoch) * self._per_epoch
             done = bool(ended.all()) and (validated or bool(diverged.all()))
-            last = done or counter + self.steps >= self.total
+            over = counter + self.steps >= self.total
+            last = done or (over and self._next is None)
             yield Harvest(whole, kept, last)
-            if last:
-                return
+            if last or over:
+                break
+        if not last and self._next is not None:
+            whole = jax.tree.map(lambda leaf: leaf[:, : phase.last], whole)
+            yield from self._next._from(carry, members, settings, roots, [whole])
 
     @property
     def _per_epoch(self) -> int:

@@ -23,17 +23,6 @@ SLOW = (
     "ContribTest",
     "SAMTest",
 )
-_ZERO, _LEAF = "a rate of the Python number 0", "a gradient leaf that is no JAX array"
-FAULTS = {  # methods -> what is wrong in hyperjax.optimizers
-    "test_learning_rate_zero": f"{_ZERO} leaves no update at all",
-    "test_extra_args": f"{_LEAF} (a Python number) is refused",
-    "test_nested_train_all": f"{_LEAF} (of NumPy, in 64 bits) warns",
-    "test_selective_transform_effect_flat_freeze_a": f"{_LEAF} (of NumPy, in 64 bits) warns",
-    "test_selective_transform_effect_flat_freeze_b": f"{_LEAF} (of NumPy, in 64 bits) warns",
-    "test_selective_transform_effect_flat_freeze_none": f"{_LEAF} (of NumPy, in 64 bits) warns",
-    "test_selective_transform_effect_nested_freeze_layer1_weight": f"{_LEAF} (of NumPy, in 64 bits) warns",
-    "test_selective_transform_effect_nested_freeze_layer2": f"{_LEAF} (of NumPy, in 64 bits) warns",
-}
 
 
 def named(case: Case) -> list[str]:
@@ -69,9 +58,7 @@ RUN = [case for case in ALL if left_out(case) is None]
 
 
 @pytest.mark.parametrize("case", parameters(RUN, slow=lambda case: case.test.startswith(SLOW)))
-def test_ours_pass(case, monkeypatch, request):
-    if case.method in FAULTS:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=FAULTS[case.method]))
+def test_ours_pass(case, monkeypatch):
     alias = Names("alias", OURS)
     places = {"alias": alias}
     if "transform_constr" in case.arguments:

@@ -172,3 +172,21 @@ def test_trains_a_flax_model():
 
     losses = [float(step(model, optimizer)) for _ in range(60)]
     assert losses[-1] < 0.05 * losses[0]
+
+
+def test_gradients_that_are_no_arrays_of_floats_and_a_rate_of_zero():
+    for name in ("sgd", "momentum", "adam", "lion"):
+        still = getattr(optimizers, name)(0.0)
+        weights = jnp.ones(2)
+        updates = still.update(jnp.ones(2), still.init(weights), weights)[0]
+        assert (updates == 0).all() and updates.dtype == jnp.float32
+        moves = getattr(optimizers, name)(0.1)
+        whole = moves.update(jnp.array([1, -2]), moves.init(weights), weights)[0]
+        floats = moves.update(np.array([1.0, -2.0]), moves.init(weights), weights)[0]
+        np.testing.assert_array_equal(whole, floats)
+        assert whole.dtype == floats.dtype == jnp.float32
+
+
+def test_complex_parameters_are_refused():
+    with pytest.raises(ValueError, match="split_real_and_imaginary"):
+        optimizers.adam(0.1).init(jnp.ones(2, jnp.complex64))
