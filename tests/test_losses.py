@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -413,3 +414,26 @@ def test_a_plain_function_becomes_a_metric():
 def test_bad_input_names_the_argument(call, named):
     with pytest.raises(ValueError, match=named):
         call()
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal"])
+def test_a_loss_in_a_branch_has_the_values_and_derivatives_of_the_loss(name):
+    logits = jax.random.normal(jax.random.key(3), (5, 4))
+    labels = jnp.array([0, 3, 1, 2, 2])
+    number = losses.LOSSES["classes"][name].number.name
+    plain = losses.select(0, [name], "classes")
+
+    def mean(inside, logits, value):
+        if not inside:
+            return jnp.mean(plain(logits, labels, {number: value}) ** 2)
+        many = ["cross_entropy", "focal", "multiclass_hinge"]
+        names, index = ([name], 0) if inside == "alone" else (many, jnp.int32(many.index(name)))
+        found = losses.branched(index, names, "classes", logits, labels, {number: value}, logits[0, 0] < 1e9)
+        return jnp.mean(found**2)
+
+    for value in (0.0, 0.3):
+        for inside in ("alone", "mixed"):
+            for derive in (jax.value_and_grad, jax.jacfwd, lambda f, argnums: jax.hessian(f, argnums)):
+                ours = derive(lambda x, n, i=inside: mean(i, x, n), argnums=(0, 1))(logits, jnp.float32(value))
+                theirs = derive(lambda x, n: mean(None, x, n), argnums=(0, 1))(logits, jnp.float32(value))
+                chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-5)

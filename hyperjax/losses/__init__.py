@@ -2,6 +2,7 @@
 
 from hyperjax.losses.adversarial import Gan, gan, gradient_penalty
 from hyperjax.losses.binary import binary_cross_entropy, binary_focal, hinge, zero_one_hinge
+from hyperjax.losses.branch import branched
 from hyperjax.losses.classes import cross_entropy, focal, multiclass_hinge, one_hot_squared_error
 from hyperjax.losses.divergences import distillation, gaussian_kl, kl_divergence
 from hyperjax.losses.embeddings import batch_hard_triplet, contrastive, ntxent, semi_hard_triplet, triplet
@@ -22,6 +23,7 @@ __all__ = [
     "batch_hard_triplet",
     "binary_cross_entropy",
     "binary_focal",
+    "branched",
     "class_weights",
     "contrastive",
     "cross_entropy",

@@ -29,8 +29,8 @@ def dice(logits: Any, masks: Any, smooth: Scalar = 1.0, where: Any = None) -> Ar
         missed, `sum p (1 - m) + sum (1 - p) m`, over the same denominator, so that a loss near 0 keeps its digits.
     Raises: ValueError when the shapes differ, concrete masks are outside [0, 1] or `smooth` is negative.
     Source: Milletari, Navab & Ahmadi 2016, arXiv:1606.04797, section 3, with the sums of p and m not squared and with
-        `smooth` added. optax and PyTorch: none. MONAI: `DiceLoss(sigmoid=True)`, with its `smooth_nr`
-        and `smooth_dr` both `smooth`.
+        `smooth` added. optax: `dice_loss`, with half this `smooth`. PyTorch: none. MONAI:
+        `DiceLoss(sigmoid=True)`, with its `smooth_nr` and `smooth_dr` both `smooth`.
 
     >>> logits = jnp.array([[1e3, 1e3, -1e3, -1e3]])  # two entries predicted, one of them right
     >>> print(dice(logits, jnp.array([[1, 0, 0, 0]])))  # 1 - (2 + 1) / (2 + 1 + 1)
@@ -65,8 +65,8 @@ def tversky(
             any gives 0.
     Returns: float[examples] in the type of the logits, computed in float32 at least.
     Raises: ValueError when the shapes differ, concrete masks are outside [0, 1] or a number is out of range.
-    Source: Salehi, Erdogmus & Gholipour 2017, arXiv:1706.05721, equation 3, with `smooth` added. optax and PyTorch:
-        none. MONAI: `TverskyLoss(sigmoid=True)`, likewise.
+    Source: Salehi, Erdogmus & Gholipour 2017, arXiv:1706.05721, equation 3, with `smooth` added. optax:
+        `dice_loss(alpha=, beta=)`. PyTorch: none. MONAI: `TverskyLoss(sigmoid=True)`, likewise.
 
     >>> logits = jnp.array([[1e3, 1e3, -1e3, -1e3]])  # one entry too much
     >>> print(tversky(logits, jnp.array([[1, 0, 0, 0]]), alpha=0.5, smooth=0.0))  # 0.5 / (1 + 0.5)

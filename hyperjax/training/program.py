@@ -133,8 +133,9 @@ class Program:
                 values = task.loss(predictions, targets)
             else:
                 assert task.kind is not None
-                loss = losses.select(settings.loss, self.structure.losses, task.kind)
-                values = loss(predictions, targets, settings.loss_arguments_at(step))
+                names, numbers = self.structure.losses, settings.loss_arguments_at(step)
+                always = jnp.asarray(step) < 2**31 - 1
+                values = losses.branched(settings.loss, names, task.kind, predictions, targets, numbers, always)
             # A loss out of a switch is rounded before it is summed. One alone must be too: a zero that no compiler can
             # see keeps its last product, or its sum, from being contracted with the mean's.
             values = values if shares is None else values * shares.astype(values.dtype)

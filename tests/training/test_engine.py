@@ -256,3 +256,13 @@ def test_state_that_is_not_trained_moves_with_the_run():
     assert run.losses[0] != run.losses[1]  # same weights and batch, another mask
     again = hj.fit(classes(model=Normed), chosen)
     np.testing.assert_array_equal(run.losses, again.losses)
+
+
+@pytest.mark.parametrize("batch_size", [8, 23])
+def test_members_of_mixed_losses_have_the_bits_of_lone_runs(batch_size):
+    """Batches whose sums a compiler orders in another way where the loss is fused with its surroundings."""
+    names = ("cross_entropy", "focal", "squared_error")
+    base = hj.Recipe(optimizer="momentum", learning_rate=0.02, batch_size=batch_size, epochs=2)
+    runs = hj.fit_population(classes(), [base.replace(loss=name) for name in names])
+    for run in runs:
+        same(run, hj.fit(classes(), run.recipe))
