@@ -50,6 +50,7 @@ def make_run(recipe, seed=0, score=0.9, epochs=20, diverged_at=None, finished=Tr
         finished=finished,
         layout="map",
         _numbers=lambda name, at: 0.01 * (1 - at / (10 * epochs + 1)),
+        best=None,
         _model=lambda: None,
     )
 

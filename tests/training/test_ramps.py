@@ -52,6 +52,7 @@ def test_the_state_of_the_optimizer_goes_on():
     assert np.abs(run.losses[7:] - reset.losses[1:]).max() > 1e-4  # Adam's moments were kept
 
 
+@pytest.mark.slow
 def test_a_population_with_ramps_equals_lone_runs_and_lengths_in_epochs_follow():
     base = hj.Recipe(batch_size=8, batch_ramp=RAMP, learning_rate=0.02)
     recipes = [

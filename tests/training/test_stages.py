@@ -273,6 +273,7 @@ def test_class_weights_multiply_each_loss_by_the_inverse_frequency():
     assert run.losses[0] == pytest.approx(float(np.mean(values * counted[labels])), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_all_of_them_are_one_program_and_each_equals_its_lone_run(compilations):  # noqa: F811
     """Optimizer, schedule, loss, activation and every strength differ between members."""
     base = hj.Recipe(batch_size=10, epochs=3)
