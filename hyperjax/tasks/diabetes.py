@@ -35,7 +35,7 @@ def diabetes(widths: Sequence[int] = (32, 32)) -> Task:
 
     def standardized(values: np.ndarray) -> np.ndarray:
         known = values[cuts["train"]]
-        return ((values - known.mean(0)) / known.std(0)).astype(np.float32)
+        return np.asarray((values - known.mean(0)) / known.std(0), np.float32)
 
     x, y = standardized(inputs), standardized(target)
 

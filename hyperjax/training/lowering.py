@@ -195,7 +195,7 @@ def _example_weights(recipe: Recipe, task: Task) -> np.ndarray:
     require(task.kind == "classes", f"class_weights must be None, since the target of {task.name} is not a class each")
     labels = np.asarray(task.data["train"][1])
     require(labels.ndim == 1, f"class_weights must be None for targets of shape {labels.shape}")
-    return np.asarray(losses.class_weights(labels), np.float32)[labels]
+    return np.asarray(losses.class_weights(labels)[labels], np.float32)
 
 
 def _resolved_rule(recipe: Recipe, resolved: Callable[[Any], Any]) -> optimizers.Rule:

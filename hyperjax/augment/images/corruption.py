@@ -69,7 +69,8 @@ def rectangle(size: tuple[int, int], centre: Array, half: Array) -> Array:
      [0 0 0]]
     """
     inside = [jnp.abs(jnp.arange(n) + 0.5 - c * n) < h for n, c, h in zip(size, centre, half, strict=True)]
-    return inside[0][:, None] & inside[1]
+    changed: Array = inside[0][:, None] & inside[1]
+    return changed
 
 
 def _noisy(key: Array, image: Array, s: Array) -> Array:
