@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from update import conditions, quartiles, restrict
+from update import conditions, measure, quartiles, restrict
 
 from hyperjax import losses
 
@@ -254,24 +254,6 @@ def gap(runs: dict[str, Callable[[], Any]]) -> float:
     return max(float(np.linalg.norm(g - gradients["ours"]) / size) for g in gradients.values())
 
 
-def measure(runs: dict[str, Callable[[], Any]], rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of each contender in each round: the median over its turn, whose first run is not timed."""
-    times: dict[str, list[float]] = {label: [] for label in runs}
-    order = list(runs)
-    for turn in range(rounds):
-        start = turn % len(order)
-        for label in order[start:] + order[:start]:
-            time.sleep(0.005)  # let the other library's threads stop waiting for work
-            runs[label]()
-            taken: list[float] = []
-            while len(taken) < repeats and sum(taken) < LONGEST:
-                begin = time.perf_counter()
-                runs[label]()
-                taken.append(time.perf_counter() - begin)
-            times[label].append(1e3 * statistics.median(taken))
-    return times
-
-
 def row(name: str, times: dict[str, list[float]], compiled: dict[str, float], difference: float) -> str:
     cells = [f"{statistics.median(times[x]):10.2f}" if x in times else f"{'':10s}" for x in ("ours", "optax", "torch")]
     for label in ("optax", "torch"):
@@ -303,7 +285,7 @@ def main() -> None:
     for name in chosen:
         runs, compiled = contenders(every[name])
         difference = gap(runs)
-        times = measure(runs, rounds, 5)
+        times = measure(runs, rounds, 5, LONGEST)
         print(row(name, times, compiled, difference), flush=True)
         if difference > 1e-4:
             raise SystemExit(f"the gradients of {name} differ by {difference:.1e}: these are not the same loss")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from hyperjax.checks import within
-from hyperjax.layers.hyperparameter import Hyperparameter
+from hyperjax.layers.streams import forked, held, next_key, value_of
 
 
 class Dropout(nnx.Module):
@@ -56,14 +56,12 @@ class Dropout(nnx.Module):
         rng_collection: str = "dropout",
         name: str | None = "dropout",
     ) -> None:
-        within("rate", rate.get_value() if isinstance(rate, Hyperparameter) else rate, 0.0, 1.0)
-        fixed = name is None and isinstance(rate, int | float)
-        self.rate = rate if fixed or isinstance(rate, Hyperparameter) else Hyperparameter(rate, name=name)
+        within("rate", value_of(rate), 0.0, 1.0)
+        self.rate = held(rate, name)
         self.deterministic = deterministic
         self.broadcast_dims = tuple(broadcast_dims)
         self.rng_collection = rng_collection
-        stream = rngs[rng_collection] if isinstance(rngs, nnx.Rngs) else rngs
-        self.rngs = nnx.data(None) if stream is None else stream.fork()
+        self.rngs = forked(rngs, rng_collection)
 
     def __call__(
         self,
@@ -75,16 +73,15 @@ class Dropout(nnx.Module):
         """Return x with elements dropped; both arguments go before the layer's own."""
         if self.deterministic if deterministic is None else deterministic:
             return x
-        source = self.rngs if rngs is None else rngs
-        if source is None:
-            raise ValueError("rngs must be given to Dropout when it is made or when it is called, got None")
-        if isinstance(source, nnx.Rngs):
-            source = source[self.rng_collection]
-        key = source() if isinstance(source, nnx.RngStream) else source
-        rate = self.rate.get_value() if isinstance(self.rate, Hyperparameter) else self.rate
+        key = next_key(self, rngs, "Dropout")
+        rate = self._rate()
         if isinstance(rate, int | float) and rate == 0:
             return x
         return _dropped(x, rate, key, self.broadcast_dims)
+
+    def _rate(self) -> Any:
+        """The rate in force."""
+        return value_of(self.rate)
 
 
 def _dropped(x: jax.Array, rate: Any, key: jax.Array, broadcast_dims: tuple[int, ...]) -> jax.Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from hyperjax.checks import require, within
-from hyperjax.layers.hyperparameter import Hyperparameter
+from hyperjax.layers.streams import forked, held, next_key, value_of
 
 
 class GaussianNoise(nnx.Module):
@@ -54,13 +54,11 @@ class GaussianNoise(nnx.Module):
         rng_collection: str = "noise",
         name: str | None = "noise",
     ) -> None:
-        within("std", std.get_value() if isinstance(std, Hyperparameter) else std, 0.0)
-        fixed = name is None and isinstance(std, int | float)
-        self.std = std if fixed or isinstance(std, Hyperparameter) else Hyperparameter(std, name=name)
+        within("std", value_of(std), 0.0)
+        self.std = held(std, name)
         self.deterministic = deterministic
         self.rng_collection = rng_collection
-        stream = rngs[rng_collection] if isinstance(rngs, nnx.Rngs) else rngs
-        self.rngs = nnx.data(None) if stream is None else stream.fork()
+        self.rngs = forked(rngs, rng_collection)
 
     def __call__(
         self,
@@ -73,13 +71,8 @@ class GaussianNoise(nnx.Module):
         if self.deterministic if deterministic is None else deterministic:
             return x
         require(jnp.issubdtype(x.dtype, jnp.floating), f"x must be of a floating dtype, got {x.dtype}")
-        source = self.rngs if rngs is None else rngs
-        if source is None:
-            raise ValueError("rngs must be given to GaussianNoise when it is made or when it is called, got None")
-        if isinstance(source, nnx.Rngs):
-            source = source[self.rng_collection]
-        key = source() if isinstance(source, nnx.RngStream) else source
-        std = self.std.get_value() if isinstance(self.std, Hyperparameter) else self.std
+        key = next_key(self, rngs, "GaussianNoise")
+        std = value_of(self.std)
         if isinstance(std, int | float) and std == 0:
             return x
         return _noisy(x, std, key)

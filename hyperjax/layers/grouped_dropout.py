@@ -8,7 +8,6 @@ from flax import nnx
 
 from hyperjax.checks import require, within
 from hyperjax.layers.dropout import Dropout
-from hyperjax.layers.hyperparameter import Hyperparameter
 
 
 class SpatialDropout(Dropout):
@@ -123,14 +122,8 @@ class StochasticDepth(Dropout):
     ) -> jax.Array:
         """Return x, f[batch, ...], the output of a branch, with examples dropped."""
         require(x.ndim >= 1, f"x must be [batch, ...], got shape {x.shape}")
-        rate = self.rate.get_value() if isinstance(self.rate, Hyperparameter) else self.rate
-        own = Dropout(
-            self.share * rate,
-            deterministic=self.deterministic,
-            broadcast_dims=self.broadcast_dims,
-            rng_collection=self.rng_collection,
-            name=None,
-        )
         flat = x.reshape(x.shape[0], math.prod(x.shape[1:]))
-        source = self.rngs if rngs is None else rngs
-        return own(flat, deterministic=deterministic, rngs=source).reshape(x.shape)
+        return super().__call__(flat, deterministic=deterministic, rngs=rngs).reshape(x.shape)
+
+    def _rate(self) -> Any:
+        return self.share * super()._rate()

@@ -101,8 +101,12 @@ def reduce_on_plateau(
 def plateau_start(sign: Any, dtype: Any) -> PlateauState:
     """The state before the first value; `sign` is 1 for values that should fall, -1 for those that should rise."""
     zero = jnp.zeros([], jnp.int32)
-    worst = jnp.where(jnp.asarray(sign) > 0, jnp.inf, -jnp.inf).astype(dtype)
-    return PlateauState(jnp.ones([], dtype), worst, zero, zero, zero, jnp.zeros([], dtype))
+    return PlateauState(jnp.ones([], dtype), worst(sign, dtype), zero, zero, zero, jnp.zeros([], dtype))
+
+
+def worst(sign: Any, dtype: Any) -> Array:
+    """What every value improves on."""
+    return jnp.where(jnp.asarray(sign) > 0, jnp.inf, -jnp.inf).astype(dtype)
 
 
 def plateau_step(state: PlateauState, value: Any, numbers: Mapping[str, Any], sign: Any) -> PlateauState:

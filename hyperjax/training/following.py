@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from hyperjax.schedules.plateau import PlateauState, plateau_start, plateau_step
+from hyperjax.schedules.plateau import PlateauState, plateau_start, plateau_step, worst
 from hyperjax.training.settings import Settings
 from hyperjax.types import Array, PyTree
 
@@ -36,9 +36,8 @@ def init(settings: Settings, weights: PyTree, rest: PyTree, dtype: Any) -> Follo
     plateau = None if settings.plateau is None else plateau_start(settings.plateau["sign"], dtype)
     stopping = None
     if settings.stopping is not None:
-        worst = jnp.where(jnp.asarray(settings.stopping["sign"]) > 0, jnp.inf, -jnp.inf).astype(dtype)
-        zero = jnp.zeros([], jnp.int32)
-        stopping = Stopping(jnp.zeros([], bool), worst, zero, zero, weights, rest)
+        none_yet, zero = worst(settings.stopping["sign"], dtype), jnp.zeros([], jnp.int32)
+        stopping = Stopping(jnp.zeros([], bool), none_yet, zero, zero, weights, rest)
     return Following(plateau, stopping)
 
 

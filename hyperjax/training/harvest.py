@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from hyperjax import random
-from hyperjax.training.following import NOTHING
+from hyperjax.training.following import Stopping
 from hyperjax.training.in_force import in_force
 from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.recipe import Recipe
@@ -38,8 +38,9 @@ def to_run(trainer: Trainer, recipe: Recipe, seed: int, settings: Settings, harv
     validations = _validations(done, boundaries, seen, diverged_at is not None)
     epochs = np.interp(np.minimum(validations, done), boundaries, np.arange(len(boundaries)))
     best = None
-    if stopping is not None and int(stopping.best_step) > 0:
-        best = int(np.searchsorted(np.minimum(validations, done), int(stopping.best_step)))
+    at_best = stopping if stopping is not None and int(stopping.best_step) > 0 else None
+    if at_best is not None:
+        best = int(np.searchsorted(np.minimum(validations, done), int(at_best.best_step)))
     metrics = _training_metrics(program, structure, record, validations, boundaries, done)
     if "validation" in task.data:
         rows = record.validation[validations - 1]
@@ -63,7 +64,7 @@ def to_run(trainer: Trainer, recipe: Recipe, seed: int, settings: Settings, harv
         layout=trainer.layout,
         best=best,
         _numbers=partial(in_force, task, structure, recipe, settings, record.scale),
-        _model=_model_of(program, settings, carry, seed),
+        _model=_model_of(program, settings, carry, at_best, seed),
     )
 
 
@@ -90,13 +91,14 @@ def _training_metrics(
     return dict(zip(names, means.astype(np.float32).T, strict=True))
 
 
-def _model_of(program: Program, settings: Settings, carry: Carry, seed: int) -> Callable[[], Any]:
+def _model_of(
+    program: Program, settings: Settings, carry: Carry, at_best: Stopping | None, seed: int
+) -> Callable[[], Any]:
     def build() -> Any:
-        stopping = carry.following.stopping
-        step, weights, rest = int(carry.step), carry.weights, carry.rest
-        if stopping is not None and int((settings.stopping or {})["column"]) != NOTHING and int(stopping.best_step) > 0:
-            step, weights, rest = int(stopping.best_step), stopping.weights, stopping.rest
+        if at_best is not None:
+            step, weights, rest = int(at_best.best_step), at_best.weights, at_best.rest
         else:
+            step, rest = int(carry.step), carry.rest
             weights = program.judged(jax.tree.map(jax.numpy.asarray, carry), settings)
         weights = program.unpacked(jax.tree.map(jax.numpy.asarray, weights))
         numbers = settings.model_numbers_at(max(step - 1, 0))
