@@ -53,10 +53,12 @@ def cross_entropy(
         mass = jnp.sum(given, -1)
         aligned = _products(given, shifted)
     else:
-        # A masked sum: inside a loop on CPU a gather and its scatter take twice as long.
-        is_label = _is_label(labels, classes)
-        mass = jnp.ones((), shifted.dtype) if weights is None else jnp.sum(jnp.where(is_label, weights, 0.0), -1)
-        aligned = mass * jnp.sum(jnp.where(is_label, shifted, 0.0), -1)
+        mass = (
+            jnp.ones((), shifted.dtype)
+            if weights is None
+            else _at_label(jnp.broadcast_to(weights, shifted.shape), labels)
+        )
+        aligned = mass * _at_label(shifted, labels)
     if is_concrete(label_smoothing) and not isinstance(label_smoothing, jax.Array) and label_smoothing == 0:
         values = mass * normalizer - aligned
     else:
@@ -183,6 +185,21 @@ def _weights(given: Any, classes: int, name: str = "class_weights") -> Array:
 
 def _is_label(labels: Array, classes: int) -> Array:
     return labels[..., None] == np.arange(classes, dtype=np.int32)
+
+
+@jax.custom_jvp
+def _at_label(values: Array, labels: Array) -> Array:
+    """`values[..., label]`, 0 where the label is out of range, which a traced label cannot be refused for."""
+    classes = values.shape[-1]
+    index = jnp.where((labels < 0) | (labels >= classes), classes, labels)  # a negative one would count from the end
+    return jnp.take_along_axis(values, index[..., None], -1, mode="fill", fill_value=0)[..., 0]
+
+
+@_at_label.defjvp
+def _at_label_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    """The same number by a masked sum: the transpose of a gather is a scatter, in loops on CPU half as fast."""
+    (values, labels), (moved, _) = primals, tangents
+    return _at_label(values, labels), jnp.sum(jnp.where(_is_label(labels, values.shape[-1]), moved, 0.0), -1)
 
 
 def _checked(given_logits: Any, given_labels: Any) -> tuple[Array, Array, int]:
