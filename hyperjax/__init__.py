@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hyperjax.training import fit as fit
     from hyperjax.training import fit_population as fit_population
     from hyperjax.training import population as population
+    from hyperjax.training import resume as resume
 
 # Names that everybody types, and where they live. They are looked up on first use: importing hyperjax itself costs
 # next to nothing, starts no backend, and brings in no plotting library.
@@ -35,6 +36,7 @@ _LIFTED = {
     "plot": "reports",
     "population": "training",
     "report": "reports",
+    "resume": "training",
     "space": "studies",
     "study": "studies",
     "uniform": "studies",
@@ -74,6 +76,7 @@ __all__ = [
     "plot",
     "population",
     "report",
+    "resume",
     "space",
     "study",
     "uniform",

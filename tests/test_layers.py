@@ -128,7 +128,7 @@ def test_lets_rightful_imports_through(module, source):
     ("module", "source", "reason"),
     [
         ("hyperjax.checks", "from hyperjax.random import key", "built on it"),
-        ("hyperjax.losses.entropy", "from hyperjax.training.engine import fit", "built on it"),
+        ("hyperjax.losses.entropy", "from hyperjax.training.fitting import fit", "built on it"),
         ("hyperjax.losses.entropy", "import hyperjax.tasks", "built on it"),
         ("hyperjax.losses.entropy", "import jax, hyperjax.tasks.digits as d", "built on it"),
         ("hyperjax.losses.entropy", "from hyperjax import numpy, tasks", "built on it"),

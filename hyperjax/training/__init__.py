@@ -1,7 +1,8 @@
 """Recipes, and the engine that trains populations of them."""
 
-from hyperjax.training.engine import Engine, fit, fit_population
+from hyperjax.training.engine import Engine
 from hyperjax.training.evaluate import evaluate, predict
+from hyperjax.training.fitting import fit, fit_population, resume
 from hyperjax.training.mapping import Population, population
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
@@ -21,4 +22,5 @@ __all__ = [
     "fit_population",
     "population",
     "predict",
+    "resume",
 ]

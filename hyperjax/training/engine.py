@@ -1,9 +1,11 @@
-"""Train one recipe, or a population of recipes: grouping, compiling side by side, and gathering the runs."""
+"""The engine: recipes in groups of equal structure, compiled side by side, trained, and gathered as runs."""
 
+import contextlib
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,100 +13,15 @@ import numpy as np
 
 from hyperjax.checks import one_of, positive_integer
 from hyperjax.tasks import Task
+from hyperjax.training.checkpoint import Checkpoint, Cut
+from hyperjax.training.devices import of_layout
 from hyperjax.training.harvest import to_run, weights_of
 from hyperjax.training.lowering import group_key, lower_together
-from hyperjax.training.mapping import LAYOUTS
+from hyperjax.training.mapping import LAYOUTS, resolved
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 from hyperjax.training.settings import Settings
 from hyperjax.training.trainer import Harvest, Trainer
-
-
-def fit(
-    task: Task,
-    recipe: Recipe | None = None,
-    seed: int = 0,
-    init: Any = None,
-    on_segment: Callable[[Run], None] | None = None,
-    *,
-    segment_steps: int | None = None,
-) -> Run:
-    """Train one recipe on a task.
-
-    Args:
-        task: what is learnt.
-        recipe: how; None is `Recipe()`.
-        seed: of initial weights, order of examples and masks; the same seed gives every recipe the same ones.
-        init: a model or a run whose weights to begin from, instead of initial ones; it is copied, not changed.
-        on_segment: called with the run so far after each segment.
-        segment_steps: steps in a segment, at least 2; None: the whole run when it is short, else about two seconds of
-            whole epochs, or one epoch when there is an `on_segment`.
-    Returns: the run. A run whose loss or gradient stops being finite ends there and says so (`run.diverged_at`).
-    Raises: ValueError where recipe and task do not fit.
-
-    >>> import numpy as np
-    >>> from flax import nnx
-    >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
-    >>> task = Task(lambda rngs: nnx.Linear(1, 1, rngs=rngs), {"train": (x, 3 * x)}, loss="squared_error")
-    >>> run = fit(task, Recipe(optimizer="sgd", learning_rate=0.5, batch_size="full", epochs=40))
-    >>> round(float(run.model(np.ones((1, 1), np.float32))[0, 0]), 3)
-    3.0
-    """
-    if on_segment is not None and segment_steps is None:
-        segment_steps = max(2, lower_together([recipe or Recipe()], task)[1].steps_per_epoch)
-    engine = Engine(task, [recipe or Recipe()], [seed], segment_steps=segment_steps)
-    return engine.run(init=init, on_segment=on_segment)[0]
-
-
-def fit_population(
-    task: Task,
-    recipes: Sequence[Recipe],
-    seeds: Sequence[int] = (0,),
-    *,
-    layout: str = "auto",
-    width: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    example_weights: Any = None,
-    targets: Any = None,
-) -> Runs:
-    """Train every recipe with every seed, one compiled program for each group of recipes of equal structure.
-
-    Optimizers of the rule family, schedules, activations, losses, numbers and lengths are data and share a program;
-    batch size, a model's arguments and optimizer factories are structure. A member that diverges is marked and ends,
-    and does not touch its neighbours.
-
-    Args:
-        task: what is learnt.
-        recipes: at least one.
-        seeds: at least one; each recipe is trained with each.
-        layout: "map" (members one by one, a thread a core), "vmap" (side by side), or "auto" (map on CPU).
-        width: members in a chunk or block; None decides. Under "vmap" the width changes the last bits of a result.
-        progress: called as `progress(runs done, runs in all)`.
-        example_weights: float[runs, examples] in the order of the runs, at least 0: what each training example's loss
-            is multiplied by, for every run apart (a bootstrap's counts, boosting's weights).
-        targets: [runs, *targets' shape]: training targets of each run's own, instead of the task's.
-    Returns: the runs, seeds fastest, with `conditions` (programs, seconds compiling and training, layout).
-    Raises: ValueError where a recipe and the task do not fit, before anything compiles.
-
-    >>> import numpy as np
-    >>> from flax import nnx
-    >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
-    >>> task = Task(lambda rngs: nnx.Linear(1, 1, rngs=rngs), {"train": (x, 3 * x)}, loss="squared_error")
-    >>> recipes = [Recipe(optimizer=name, learning_rate=0.1, epochs=5) for name in ("sgd", "adam", "lion")]
-    >>> runs = fit_population(task, recipes, seeds=[0, 1])
-    >>> len(runs), runs.conditions["programs"], runs[3].recipe.optimizer, runs[3].seed
-    (6, 1, 'adam', 1)
-    """
-    engine = Engine(task, recipes, seeds, layout=layout, width=width, example_weights=example_weights, targets=targets)
-    done = 0
-
-    def count(_: int, __: Run) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, engine.size)
-
-    return engine.run(on_run=count)
 
 
 class _Group(NamedTuple):
@@ -122,6 +39,7 @@ class Engine:
         also: recipes that may come later; the programs have room for them, so that what is compiled depends on a space
             and not on the batch that was sampled from it.
         segment_steps: as in `fit`.
+        cuts: how each group was cut when its training began, in order; None decides.
     """
 
     def __init__(
@@ -136,6 +54,8 @@ class Engine:
         segment_steps: int | None = None,
         example_weights: Any = None,
         targets: Any = None,
+        devices: Sequence[jax.Device] | None = None,
+        cuts: Sequence[Cut] | None = None,
     ):
         one_of("layout", layout, LAYOUTS)
         if width is not None:
@@ -153,14 +73,21 @@ class Engine:
             raise ValueError(f"targets must be None, since {task.name} has an objective and none")
         shape = np.shape(task.data["train"][1]) if targets is not None else ()
         self._targets = _of_runs("targets", targets, self.size, shape)
-        self.compile_seconds = 0.0
-        self.groups = [self._plan(members, also, layout, width, segment_steps) for members in self._grouped().values()]
+        self._devices = devices
+        self.compile_seconds, self._fixed = 0.0, cuts is not None
+        grouped = list(self._grouped().values())
+        ways: Sequence[Any] = [(width, segment_steps)] * len(grouped) if cuts is None else cuts
+        self.groups = [self._plan(members, also, layout, *way) for members, way in zip(grouped, ways, strict=True)]
 
     def compile(self) -> None:
-        """Compile every group's programs, side by side; nothing the second time."""
+        """Compile every group's programs, side by side, for chunks that fit in memory; nothing the second time.
+
+        Raises: ValueError when one member does not fit, or chunks as a checkpoint has them do not.
+        """
         begin = time.perf_counter()
         with ThreadPoolExecutor(len(self.groups)) as pool:
-            list(pool.map(lambda group: group.trainer.compile(group.width), self.groups))
+            widths = pool.map(lambda group: group.trainer.compile(group.width, self._fixed), self.groups)
+            self.groups = [group._replace(width=width) for group, width in zip(self.groups, widths, strict=True)]
         self.compile_seconds += time.perf_counter() - begin
 
     def run(
@@ -168,17 +95,19 @@ class Engine:
         init: Any = None,
         on_segment: Callable[[Run], None] | None = None,
         on_run: Callable[[int, Run], None] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Runs:
-        """Train everything.
+        """Train everything, or what a checkpoint that has begun says is left of it.
 
         Args:
             init, on_segment: as in `fit`.
+            checkpoint: where every chunk is kept between its segments, and goes on from.
             on_run: called as `on_run(place, run)` when a run has ended; place counts recipes slowest, seeds fastest.
         """
         self.compile()
         begin = time.perf_counter()
         runs: dict[int, Run] = {}
-        for group in self.groups:
+        for number, group in enumerate(self.groups):
             seeds = [self.seeds[place % len(self.seeds)] for place in group.places]
             start = None if init is None else weights_of(group.trainer.program, init)
 
@@ -186,21 +115,40 @@ class Engine:
                 if on_segment is not None:
                     on_segment(self._run(group, first, harvest, 0))
 
-            chains = group.trainer.chains(group.settings, seeds, group.width, start, after if on_segment else None)
-            for chunk, harvest in chains:
-                for row, member in enumerate(chunk):
-                    place = group.places[member]
-                    runs[place] = self._run(group, member, harvest, row)
-                    if on_run is not None:
-                        on_run(place, runs[place])
+            store = None if checkpoint is None else partial(checkpoint.store, number)
+            follow = after if on_segment else None
+            chains = group.trainer.chains(group.settings, seeds, group.width, start, follow, store)
+            with contextlib.closing(chains):  # an exception in `on_run` ends the other threads too, and their writing
+                for chunk, harvest in chains:
+                    for row, member in enumerate(chunk):
+                        place = group.places[member]
+                        runs[place] = self._run(group, member, harvest, row)
+                        if on_run is not None:
+                            on_run(place, runs[place])
         conditions = {
             "programs": len(self.groups),
-            "layout": self.groups[0].trainer.layout,
+            "layout": self.layout,
             "device": jax.devices()[0].device_kind,
             "compile_seconds": self.compile_seconds,
             "train_seconds": time.perf_counter() - begin,
         }
         return Runs([runs[place] for place in range(self.size)], conditions)
+
+    @property
+    def layout(self) -> str:
+        """ "map" or "vmap"."""
+        return self.groups[0].trainer.layout
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """How each group is cut."""
+        return tuple(Cut(group.width, group.trainer.cuts) for group in self.groups)
+
+    @property
+    def chunks(self) -> list[tuple[int, int]]:
+        """Each chunk's group and its number there."""
+        counts = [-(-len(group.places) // group.width) for group in self.groups]
+        return [(group, chunk) for group, count in enumerate(counts) for chunk in range(count)]
 
     def _run(self, group: _Group, member: int, harvest: Harvest, row: int) -> Run:
         """The run of a group's member, which is a row of its chunk's harvest."""
@@ -215,7 +163,12 @@ class Engine:
         return groups
 
     def _plan(
-        self, members: list[int], also: Sequence[Recipe], layout: str, width: int | None, segment_steps: int | None
+        self,
+        members: list[int],
+        also: Sequence[Recipe],
+        layout: str,
+        width: int | None,
+        segment_steps: int | tuple[int, ...] | None,
     ) -> _Group:
         own = [self.recipes[i] for i in members]
         key = group_key(own[0], self.task)
@@ -227,11 +180,15 @@ class Engine:
         longest = max(int(one.steps) for one in settings)
         kinds = jax.tree.map(lambda leaf: (np.shape(leaf), str(np.asarray(leaf).dtype)), settings[0])
         tree = jax.tree.structure(settings[0])
-        name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, segment_steps)
+        # No more devices than there are members: one that only pads would be kept busy for nothing.
+        devices = tuple(of_layout(resolved(layout)) if self._devices is None else self._devices)[: len(places)]
+        ambient = jax.config.jax_default_matmul_precision  # what a caller's `with jax.default_matmul_precision` says
+        name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, segment_steps, ambient, devices)
         known = self.task.trainers
         if name not in known:
-            known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps)
-        return _Group(known[name], places, each, width or known[name].width(len(places)))
+            known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps, devices=devices)
+        trainer = known[name]
+        return _Group(trainer, places, each, trainer.advance.rounded(width or trainer.width(len(places))))
 
     def _own(self, settings: Settings, place: int) -> Settings:
         """A run's settings, with the weights and targets that are its own."""

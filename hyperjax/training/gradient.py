@@ -127,6 +127,8 @@ def _parts(
                 weights, rest, part.arrays, settings, carry.step, key, training=True, shares=part.shares
             )
 
+        if program.structure.rematerialize:
+            objective = jax.checkpoint(objective, policy=jax.checkpoint_policies.dots_saveable)
         (loss, (metrics, after)), by_weights = jax.value_and_grad(objective, has_aux=True)(weights)
         return Gradient(loss.astype(program.recorded), metrics, by_weights, after)
 

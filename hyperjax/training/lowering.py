@@ -32,6 +32,8 @@ def group_key(recipe: Recipe, task: Task) -> Hashable:
         _batch_size(recipe, task),
         _ramp(recipe, task),
         recipe.micro_batches,
+        recipe.precision,
+        recipe.rematerialize,
         _arguments(recipe),
         factory,
         names,
@@ -65,6 +67,8 @@ def lower_together(recipes: Sequence[Recipe], task: Task) -> tuple[list[Settings
         decays=tuple(sorted(dict.fromkeys(recipe.decay for recipe in recipes), key=str)),
         samplings=tuple(sorted({recipe.sampling for recipe in recipes})),
         micro_batches=first.micro_batches,
+        precision=first.precision,
+        rematerialize=first.rematerialize,
     )
     holds = _Holds.of(recipes)
     return _in_one_form([_settings(recipe, task, structure, holds) for recipe in recipes]), structure

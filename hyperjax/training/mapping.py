@@ -2,8 +2,9 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from hyperjax.checks import one_of, positive_integer
+from hyperjax.training.devices import Placing, Spread, of_layout
 from hyperjax.types import PyTree
 
 LAYOUTS = ("auto", "map", "vmap")
@@ -25,6 +27,7 @@ def population(
     in_axes: int | Sequence[int | None] | None = 0,
     width: int | None = None,
     threads: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> "Population":
     """Map any function of one member's arrays over the leading axis of its arguments, as `jax.vmap` would.
@@ -42,6 +45,7 @@ def population(
         width: members in a chunk or block; None lets the mapper decide (the whole population under vmap, halved until
             it fits the device's memory; an eighth of a thread's share under map).
         threads: threads that serve chunks under "map"; None is one a core.
+        devices: over which a chunk is spread in equal shares; None: under "vmap" all of this host's, under "map" one.
         progress: called as `progress(done, total)` after each chunk, from the calling thread.
     Returns: a callable of the same arguments as `fn`; its results have the member axis first. Given tracers (inside
         your own jit, grad or vmap) it is plain `lax.map` or `jax.vmap`.
@@ -58,7 +62,16 @@ def population(
     for name, value in {"width": width, "threads": threads}.items():
         if value is not None:
             positive_integer(name, value)
-    return Population(fn, layout, in_axes, width, threads, progress)
+    if devices is not None and not devices:
+        raise ValueError(f"devices must hold at least one device, got {devices!r}")
+    return Population(fn, layout, in_axes, width, threads, progress, devices=devices)
+
+
+def resolved(layout: str) -> str:
+    """The layout that "auto" means on JAX's default backend."""
+    if layout != "auto":
+        return layout
+    return "map" if jax.default_backend() == "cpu" else "vmap"
 
 
 class Population:
@@ -73,26 +86,36 @@ class Population:
         threads: int | None = None,
         progress: Callable[[int, int], None] | None = None,
         donate: tuple[int, ...] = (),
+        devices: Sequence[jax.Device] | None = None,
     ):
         self.fn, self.in_axes, self.width, self.progress = fn, in_axes, width, progress
         self.threads = threads or os.cpu_count() or 1
-        self._layout, self._donate = layout, donate
+        self._layout, self._donate, self._devices = layout, donate, devices
+        # A `with jax.default_matmul_precision(...)` holds in the caller's thread alone, and our threads compile too.
+        self._precision = jax.config.jax_default_matmul_precision
         self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
     @property
     def layout(self) -> str:
         """ "map" or "vmap"; "auto" asks JAX for its default backend."""
-        if self._layout != "auto":
-            return self._layout
-        return "map" if jax.default_backend() == "cpu" else "vmap"
+        return resolved(self._layout)
+
+    @property
+    def devices(self) -> tuple[jax.Device, ...]:
+        """Those that a chunk is spread over."""
+        return tuple(self._devices) if self._devices is not None else of_layout(self.layout)
+
+    def rounded(self, width: int) -> int:
+        """The next width that gives every device as many members."""
+        return -(-width // len(self.devices)) * len(self.devices)
 
     def __call__(self, *args: PyTree) -> PyTree:
         axes = self._axes(args)
         size = _population_size(args, axes)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args)):
             return self.mapped(*args)
-        width = self.width or self._default_width(size, args, axes)
+        width = self.rounded(self.width or self._default_width(size, args, axes))
         starts = range(0, size, width)
         pieces = [_take(args, axes, start, width, size) for start in starts]
         results: list[PyTree] = [None] * len(pieces)
@@ -105,13 +128,13 @@ class Population:
                 )
         return _join(results)
 
-    def serve(self, pieces: Sequence[Any], work: Callable[[Any], PyTree]) -> Iterator[tuple[int, PyTree]]:
+    def serve(self, pieces: Sequence[Any], work: Callable[[Any], PyTree]) -> Generator[tuple[int, PyTree]]:
         """Call `work` on each piece, under "map" from one thread a core; yield (index, result) as each is done.
 
         Interrupted (by an exception here or in `work`), it drops the pieces that wait, lets the running ones end, and
         raises.
         """
-        if self.layout == "vmap":  # the device is one: blocks queue there, not in threads
+        if self.layout == "vmap" or len(self.devices) > 1:  # blocks queue at the devices, not in threads
             for i, piece in enumerate(pieces):
                 yield i, work(piece)
             return
@@ -139,11 +162,24 @@ class Population:
 
     def lower(self, *piece: PyTree, platforms: tuple[str, ...] | None = None) -> Any:
         """The program for one chunk, lowered but not compiled; for other platforms too, without their hardware."""
+        spread = self._spread(piece) if platforms is None else None
         mapped = jax.jit(self.mapped, donate_argnums=self._donate)
-        return mapped.trace(*piece).lower(lowering_platforms=platforms)
+        if spread is not None:
+            over = spread.over(self.mapped)
+            mapped = jax.jit(over, donate_argnums=self._donate, in_shardings=spread.shardings)
+        with jax.default_matmul_precision(self._precision):
+            return mapped.trace(*piece).lower(lowering_platforms=platforms)
 
     def _compile_piece(self, piece: tuple[PyTree, ...]) -> Any:
-        return self.lower(*piece).compile()
+        spread, program = self._spread(piece), self.lower(*piece).compile()
+        return program if spread is None else Placing(program, spread)
+
+    def shared(self, arg: PyTree) -> PyTree:
+        """An argument that all members share, put on every device at once."""
+        return Spread(self.devices, [None]).place([arg])[0] if len(self.devices) > 1 else arg
+
+    def _spread(self, args: tuple[PyTree, ...]) -> Spread | None:
+        return Spread(self.devices, self._axes(args)) if len(self.devices) > 1 else None
 
     def _axes(self, args: tuple[PyTree, ...]) -> tuple[int | None, ...]:
         axes = self.in_axes
@@ -171,22 +207,39 @@ class Population:
         if self.layout == "map":
             return -(-size // (self.threads * CHUNKS_PER_THREAD))
         width = size
-        while width > 1 and not self.fits(*_take(args, axes, 0, width, size)):
+        while width > len(self.devices) and not self.fits(*_take(args, axes, 0, self.rounded(width), size)):
             width = -(-width // 2)
         return width
 
     def fits(self, *piece: PyTree) -> bool:
         """False when XLA's own analysis says that a chunk shaped like `piece` needs more memory than is free."""
-        room = _memory_of_device()
-        if room is None:
-            return True
+        need, free = self.memory(*piece)
+        return free is None or need <= free
+
+    def memory(self, *piece: PyTree) -> tuple[int, int | None]:
+        """Bytes that chunks shaped like `piece` need while they run, and bytes that are free; None where none can tell.
+
+        Under "map" as many chunks run at a time as there are threads.
+        """
         needs = self.compile(*piece).memory_analysis()  # type: ignore[attr-defined]
-        return needs is None or needs.temp_size_in_bytes + needs.output_size_in_bytes < room
+        if needs is None:
+            return 0, None
+        chunks = self.threads if self.layout == "map" and len(self.devices) == 1 else 1
+        return chunks * int(needs.temp_size_in_bytes + needs.output_size_in_bytes), _free_memory()
 
 
-def _memory_of_device() -> int | None:
+def _free_memory() -> int | None:
+    """Bytes that the device, or for a CPU the machine, has left."""
     stats = jax.devices()[0].memory_stats()
-    return None if not stats or "bytes_limit" not in stats else int(stats["bytes_limit"] - stats["bytes_in_use"])
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats["bytes_in_use"])
+    try:  # Linux; what caches hold is free too
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    known = dict(line.split(":", 1) for line in lines)
+    kilobytes = known.get("MemAvailable") if jax.default_backend() == "cpu" else None
+    return None if kilobytes is None else 1024 * int(kilobytes.split()[0])
 
 
 def _dtype(leaf: Any) -> Any:

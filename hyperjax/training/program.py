@@ -16,6 +16,7 @@ from hyperjax.tasks import Task
 from hyperjax.training import following, stages
 from hyperjax.training.functional import Functional
 from hyperjax.training.packing import Packing
+from hyperjax.training.precision import in_precision
 from hyperjax.training.settings import Settings, at
 from hyperjax.training.structure import Structure
 from hyperjax.types import Array, PyTree
@@ -120,15 +121,17 @@ class Program:
         With `shares`, f32[examples], the loss of each example is multiplied by its own first.
         """
         task = self.task
+        # Losses and means are computed in float32 at least, whatever the model computes in.
+        low, high = (None, None) if self.structure.precision == "float32" else (self.structure.precision, "float32")
 
         def measure(model: nnx.Module) -> tuple[Array, Array]:
             if task.objective is not None:
-                out = task.objective(model, batch, jax.random.fold_in(key, 0xFFFFFFFF))
-                value, metrics = out if isinstance(out, tuple) else (out, {})
+                out = task.objective(model, in_precision(batch, low), jax.random.fold_in(key, 0xFFFFFFFF))
+                value, metrics = in_precision(out if isinstance(out, tuple) else (out, {}), high)
                 value = value if shares is None else value * shares
                 return jnp.mean(value), self._row([jnp.mean(metrics[name]) for name in self.metric_names])
             inputs, targets = batch
-            predictions = model(inputs)
+            predictions = in_precision(model(in_precision(inputs, low)), high)
             if callable(task.loss):
                 values = task.loss(predictions, targets)
             else:
@@ -143,8 +146,10 @@ class Program:
             return jnp.mean(values), self._row([jnp.mean(m(predictions, targets)) for m in task.measures.values()])
 
         numbers = settings.model_numbers_at(step)
-        (loss, metrics), rest = self.model.call(measure, self.unpacked(weights), rest, numbers, key, training)
-        return loss, (metrics, rest)
+        computed = in_precision(self.unpacked(weights), low)
+        (loss, metrics), after = self.model.call(measure, computed, rest, numbers, key, training)
+        # What a model remembers (BatchNorm's statistics) keeps its own type, whatever it was computed in.
+        return loss, (metrics, jax.tree.map(lambda new, old: new.astype(old.dtype), after, rest))
 
     def unpacked(self, weights: PyTree) -> PyTree:
         """Weights as the model has them."""

@@ -39,6 +39,8 @@ class Recipe:
     | `class_weights` | "balanced": examples of rare classes count more; None: all alike | a name | objective |
     | `sampling` | how examples are drawn: "permutation", "replacement", "balanced" | a name | which examples |
     | `micro_batches` | parts that a batch is cut into, their gradients added | at least 1 | how much memory |
+    | `precision` | what the model computes in: "float32", or "bfloat16" beside float32 weights | a name | model |
+    | `rematerialize` | True: what lies between matrix products is computed twice, not kept | a bool | how much memory |
     | `sam` | radius around the weights in which the gradient is taken at the worst (SAM) | at least 0 | gradient |
     | `clip_norm` | largest 2-norm of the whole gradient; None does not clip | above 0 | 1. clip |
     | `clip_value` | largest size of each entry of the gradient; None does not clip | above 0 | 1. clip |
@@ -111,6 +113,8 @@ class Recipe:
     batch_ramp: Mapping[str, Any] = field(default_factory=dict)
     sampling: str = "permutation"
     micro_batches: int = 1
+    precision: str = "float32"
+    rematerialize: bool = False
     sam: float | Schedule | None = None
     clip_value: float | Schedule | None = None
     clip_adaptive: float | Schedule | None = None

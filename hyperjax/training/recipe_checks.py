@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hyperjax.training.recipe import Recipe
 
 SAMPLINGS = ("permutation", "replacement", "balanced")
+PRECISIONS = ("float32", "bfloat16")
 DECAYS = ("all", "matrices")
 STOPPING = {"patience": 10, "min_gain": 0.0, "metric": None}
 PLATEAU = {
@@ -86,8 +87,9 @@ def _check_sizes(recipe: "Recipe") -> None:
     if recipe.batch_size != "full":
         fits = recipe.micro_batches <= int(recipe.batch_size)
         require(fits, f"micro_batches must be at most batch_size, {recipe.batch_size}, got {recipe.micro_batches}")
-    if not isinstance(recipe.centralize, bool):
-        raise ValueError(f"centralize must be True or False, got {recipe.centralize!r}")
+    for name in ("centralize", "rematerialize"):
+        if not isinstance(getattr(recipe, name), bool):
+            raise ValueError(f"{name} must be True or False, got {getattr(recipe, name)!r}")
 
 
 def _check_choices(recipe: "Recipe") -> None:
@@ -101,6 +103,7 @@ def _check_choices(recipe: "Recipe") -> None:
         if reserved in recipe.hyperparameters:
             raise ValueError(f"hyperparameters must not hold {reserved!r}; use the field {reserved}")
     one_of("sampling", recipe.sampling, SAMPLINGS)
+    one_of("precision", recipe.precision, PRECISIONS)
     if recipe.class_weights is not None:
         one_of("class_weights", recipe.class_weights, ("balanced",))
     if not callable(recipe.decay):

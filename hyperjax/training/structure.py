@@ -37,6 +37,8 @@ class Structure:
         decays: what the decay index counts: "all", "matrices", or functions of path and array.
         samplings: what the sampling index counts.
         micro_batches: parts into which a batch is cut, their gradients added.
+        precision: what the model computes in, "float32" for whatever its weights and inputs are.
+        rematerialize: whether only the products of matrices are kept for the backward pass.
         ramp: (epoch, batch size, factor on the rate) of each change of the batch size; what `phases` takes apart.
         phase: of a run whose batch size changes, the part that a program is for.
     """
@@ -52,6 +54,8 @@ class Structure:
     decays: tuple[Any, ...] = ("all",)
     samplings: tuple[str, ...] = ("permutation",)
     micro_batches: int = 1
+    precision: str = "float32"
+    rematerialize: bool = False
     ramp: tuple[tuple[int, int, float], ...] = ()
     phase: Phase = WHOLE
 

@@ -1,7 +1,8 @@
 """A trainer: the compiled programs of one structure, and the chain of segments that a chunk of members goes through."""
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from hyperjax import random
 from hyperjax.tasks import Task
+from hyperjax.training.chunk_store import ChunkStore, Saved
 from hyperjax.training.mapping import Population
 from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.segment import segment
@@ -45,9 +47,10 @@ class Trainer:
         example: settings of one member, for their shapes.
         longest: most steps of any member that these programs must serve.
         layout: "map" or "vmap".
-        segment_steps: steps in a segment, at least 2; None decides: the whole run when it is short, else whole epochs
-            of about two seconds a member, else a part of an epoch.
-        phases: those of the structure's that are left; None: all.
+        segment_steps: steps in a segment, at least 2, or one number for each batch size that is left; None decides: the
+            whole run when it is short, else whole epochs of about two seconds a member, else a part of an epoch.
+        phase: number of the structure's phase to begin with.
+        devices: over which members are spread; None: those of the layout.
     """
 
     def __init__(
@@ -57,57 +60,76 @@ class Trainer:
         example: Settings,
         longest: int,
         layout: str = "auto",
-        segment_steps: int | None = None,
-        phases: tuple[Structure, ...] | None = None,
+        segment_steps: int | tuple[int, ...] | None = None,
+        phase: int = 0,
+        devices: Sequence[jax.Device] | None = None,
     ):
-        own, *later = structure.phases if phases is None else phases
-        self.structure = structure
+        own, *later = structure.phases[phase:]
+        self.structure, self._phase = structure, phase
+        wanted, later_steps = _first_and_rest(segment_steps)
         self.program = Program(task, own)
         self._example = jax.tree.map(np.asarray, example)
         per_epoch = own.steps_per_epoch
         end = longest if own.phase.last is None else min(longest, own.phase.last)
         self.total = max(-(-(end - own.phase.step) // per_epoch) * per_epoch, 2)
         self._seconds = self._seconds_per_step()
-        self.steps = min(segment_steps or _cut(self.total, per_epoch, self._seconds), self.total)
+        self.steps = min(wanted or _cut(self.total, per_epoch, self._seconds), self.total)
         parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
-        self.data = parts
-        self.advance = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,))
-        self.init = Population(self._start, layout, (0, 0))
-        self._warm = Population(self._start_from, layout, (0, None, None))
+        self.advance = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,), devices=devices)
+        self.init = Population(self._start, layout, (0, 0), devices=devices)
+        self._warm = Population(self._start_from, layout, (0, None, None), devices=devices)
+        self.data = self.advance.shared(parts)
         self.layout = self.advance.layout
-        self._widths: set[int] = set()  # for which both are compiled
+        self._widths: set[int] = set()  # for which both are compiled, and fit
         # A run whose batch size grows goes on in the trainer of the next size.
         goes_on = bool(later) and own.phase.last is not None and longest > own.phase.last
         self._next: Trainer | None = None
         if goes_on:
-            self._next = Trainer(task, structure, example, longest, layout, segment_steps, tuple(later))
+            self._next = Trainer(task, structure, example, longest, layout, later_steps, phase + 1, devices)
 
-    def compile(self, width: int) -> None:
-        """Compile both programs for chunks of a width, if they are not yet."""
-        if width in self._widths:
-            return
-        settings, roots = self.shapes(width)
-        self.init.compile(settings, roots)
-        carry = jax.eval_shape(self.init.mapped, settings, roots)
-        part: Trainer | None = self
-        while part is not None:
-            part.advance.compile(carry, settings, roots, part.data, np.int32(0))
-            part = part._next
-        self._widths.add(width)
+    def compile(self, width: int, fixed: bool = False) -> int:
+        """Compile both programs for chunks of a width, or of the half, quarter, ... that fits in memory; its width.
 
-    def width(self, members: int) -> int:
-        """Members in a chunk: on CPU some hundredths of a second's worth, elsewhere as many as fit the device."""
-        if self.layout == "map":
-            wanted = min(WIDEST_CHUNK, SECONDS_PER_CHUNK / (self._seconds * self.total), members / self.advance.threads)
-            return 1 << int(math.log2(max(wanted, 1.0)))  # powers of two, so that few widths are compiled
-        width = min(members, WIDEST_BLOCK)
-        while width > 1:
+        Raises: ValueError when one member does not fit, or with `fixed` when so many do not: what is needed, what is
+            free, and what to change.
+        """
+        while width not in self._widths:
             settings, roots = self.shapes(width)
             carry = jax.eval_shape(self.init.mapped, settings, roots)
-            if self.advance.fits(carry, settings, roots, self.data, np.int32(0)):
-                break
-            width = -(-width // 2)
+            need, free = 0, None
+            part: Trainer | None = self
+            while part is not None:
+                needs, free = part.advance.memory(carry, settings, roots, part.data, np.int32(0))
+                need, part = max(need, needs), part._next
+            if free is None or need <= free:
+                self.init.compile(settings, roots)
+                self._widths.add(width)
+            elif fixed or width <= len(self.advance.devices):
+                raise ValueError(self._too_large(width, need, free))
+            else:
+                width = self.advance.rounded(-(-width // 2))
         return width
+
+    def _too_large(self, width: int, need: int, free: int) -> str:
+        model = self.program.packing.elements
+        return (
+            f"batch_size must be smaller for {self.program.task.name} here: {width} member{'s' * (width > 1)} of "
+            f"{model:,} weights with batches of {self.program.structure.batch_size} need {_gigabytes(need)} and "
+            f"{_gigabytes(free)} are free; micro_batches, rematerialize=True, precision='bfloat16' or a smaller model "
+            "need less too"
+        )
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Steps in a segment, for each batch size of a run."""
+        return (self.steps, *(() if self._next is None else self._next.cuts))
+
+    def width(self, members: int) -> int:
+        """Members in a chunk, if memory allows: on CPU some hundredths of a second's worth."""
+        if self.layout == "vmap":
+            return self.advance.rounded(min(members, WIDEST_BLOCK * len(self.advance.devices)))
+        wanted = min(WIDEST_CHUNK, SECONDS_PER_CHUNK / (self._seconds * self.total), members / self.advance.threads)
+        return 1 << int(math.log2(max(wanted, 1.0)))  # powers of two, so that few widths are compiled
 
     def chains(
         self,
@@ -116,7 +138,8 @@ class Trainer:
         width: int,
         start: tuple[PyTree, PyTree] | None = None,
         on_segment: Callable[[int, Harvest], None] | None = None,
-    ) -> Iterator[tuple[list[int], Harvest]]:
+        store: Callable[[int], ChunkStore] | None = None,
+    ) -> Generator[tuple[list[int], Harvest]]:
         """Train members chunk by chunk; yield the members' numbers and what they left, as each chunk ends.
 
         Args:
@@ -125,50 +148,84 @@ class Trainer:
             start: weights and other state to begin from, instead of initial ones.
             on_segment: called as `on_segment(first member of the chunk, harvest)` after each segment, from whichever
                 thread serves the chunk.
+            store: gives the store of a chunk by its number: a chunk goes on from what is there, and is kept there.
         """
         roots = _roots(seeds)
         chunks = [list(range(i, min(i + width, len(seeds)))) for i in range(0, len(seeds), width)]
         pieces = []
-        for chunk in chunks:
+        for number, chunk in enumerate(chunks):
             padded = chunk + [chunk[-1]] * (width - len(chunk))
             rows = [settings[i] for i in chunk]
             idle = [_idle(settings[chunk[-1]])] * (width - len(chunk))
             stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *rows, *idle)
-            pieces.append((chunk, stacked, roots[np.array(padded)]))
+            pieces.append((number, stacked, roots[np.array(padded)]))
 
-        def chain(piece: tuple[list[int], Settings, np.ndarray]) -> Harvest:
-            chunk, settings, roots = piece
+        def chain(piece: tuple[int, Settings, np.ndarray]) -> Harvest:
+            number, settings, roots = piece
+            chunk = chunks[number]
             harvest = None
-            for harvest in self._chain(len(chunk), settings, roots, start):
-                if on_segment is not None:
-                    on_segment(chunk[0], harvest)
+            with contextlib.ExitStack() as open_stores:
+                kept = None if store is None else open_stores.enter_context(contextlib.closing(store(number)))
+                for harvest in self._chain(len(chunk), settings, roots, start, kept):
+                    if on_segment is not None:
+                        on_segment(chunk[0], harvest)
             assert harvest is not None
             return harvest
 
-        for i, harvest in self.advance.serve(pieces, chain):
-            yield chunks[i], harvest
+        with contextlib.closing(self.advance.serve(pieces, chain)) as served:
+            for i, harvest in served:
+                yield chunks[i], harvest
 
     def _chain(
-        self, members: int, settings: Settings, roots: np.ndarray, start: tuple[PyTree, PyTree] | None
+        self,
+        members: int,
+        settings: Settings,
+        roots: np.ndarray,
+        start: tuple[PyTree, PyTree] | None,
+        store: ChunkStore | None,
     ) -> Iterator[Harvest]:
-        if start is None:
+        saved = None if store is None else self._saved(store, members, settings, roots)
+        if saved is not None and saved.done:
+            yield Harvest(saved.records, saved.carry, True)
+        elif saved is not None:
+            trainer: Trainer | None = self
+            while trainer is not None and trainer._phase < saved.phase:
+                trainer = trainer._next
+            assert trainer is not None
+            carry = _padded(saved.carry, len(roots))
+            yield from trainer._from(carry, members, settings, roots, store, [saved.records], saved.counter)
+        elif start is None:
             carry = self.init.compile(settings, roots)(settings, roots)
+            yield from self._from(carry, members, settings, roots, store)
         else:
             carry = self._warm.compile(settings, *start)(settings, *start)
-        yield from self._from(carry, members, settings, roots, [])
+            yield from self._from(carry, members, settings, roots, store)
+
+    def _saved(self, store: ChunkStore, members: int, settings: Settings, roots: np.ndarray) -> Saved | None:
+        carry = jax.eval_shape(self.init.mapped, settings, roots)
+        return store.load(
+            jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape[1:]), leaf.dtype), carry)
+        )
 
     def _from(
-        self, carry: Carry, members: int, settings: Settings, roots: np.ndarray, parts: list[Record]
+        self,
+        carry: Carry,
+        members: int,
+        settings: Settings,
+        roots: np.ndarray,
+        store: ChunkStore | None = None,
+        parts: Sequence[Record] = (),
+        first: int = 0,
     ) -> Iterator[Harvest]:
-        """The segments of this batch size, then those of the next."""
+        """The segments of this batch size from a counter on, then those of the next; `parts`: the records so far."""
         phase = self.program.structure.phase
         run = self.advance.compile(carry, settings, roots, self.data, np.int32(0))
         wanted = int(np.max(settings.steps)) - phase.step
-        for counter in range(0, self.total, self.steps):
+        last, parts = False, list(parts)
+        for counter in range(first, self.total, self.steps):
             carry, record = run(carry, settings, roots, self.data, np.int32(counter))
             parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:members], record))
-            whole = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
-            parts = [whole]
+            parts = [jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)]
             # A copy, since the next segment overwrites what is donated to it and what is handed out may be kept.
             kept: Carry = jax.tree.map(lambda leaf: np.array(leaf)[:members], carry)
             diverged = kept.diverged_at >= 0
@@ -177,14 +234,15 @@ class Trainer:
                 ended |= kept.following.stopping.stopped
             validated = counter + self.steps >= -(-wanted // self._per_epoch) * self._per_epoch
             done = bool(ended.all()) and (validated or bool(diverged.all()))
-            over = counter + self.steps >= self.total
-            last = done or (over and self._next is None)
-            yield Harvest(whole, kept, last)
-            if last or over:
+            last = done or (counter + self.steps >= self.total and self._next is None)
+            if store is not None:
+                store.save(Saved(self._phase, counter + self.steps, last, kept, parts[0]))
+            yield Harvest(parts[0], kept, last)
+            if last:
                 break
         if not last and self._next is not None:
-            whole = jax.tree.map(lambda leaf: leaf[:, : phase.last], whole)
-            yield from self._next._from(carry, members, settings, roots, [whole])
+            so_far = jax.tree.map(lambda leaf: leaf[:, : phase.last], parts[0])
+            yield from self._next._from(carry, members, settings, roots, store, [so_far])
 
     @property
     def _per_epoch(self) -> int:
@@ -233,6 +291,24 @@ def _cut(total: int, per_epoch: int, seconds_per_step: float) -> int:
     if wanted < per_epoch:
         return wanted
     return max(2, wanted // per_epoch * per_epoch)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.3g} GB"
+
+
+def _first_and_rest(steps: int | tuple[int, ...] | None) -> tuple[int | None, Any]:
+    """What a trainer is told of its own segments, and what it tells the trainer of the next batch size."""
+    return (steps[0], steps[1:]) if isinstance(steps, tuple) else (steps, steps)
+
+
+def _padded(carry: Carry, width: int) -> Carry:
+    """A chunk's carry with copies of its last member, which the settings of padding leave idle, up to a width."""
+
+    def padded(leaf: np.ndarray) -> jax.Array:
+        return jnp.array(leaf[np.minimum(np.arange(width), len(leaf) - 1)])
+
+    return jax.tree.map(padded, carry)  # type: ignore[no-any-return]
 
 
 def _idle(settings: Settings) -> Settings:

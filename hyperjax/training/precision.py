@@ -1,0 +1,23 @@
+"""What a model computes in, apart from what its weights are kept in."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hyperjax.types import PyTree
+
+
+def in_precision(tree: PyTree, dtype: str | None) -> PyTree:
+    """The tree with its floats in another type; None, and whatever is no float, stay as they are.
+
+    >>> in_precision({"w": jnp.ones(2), "n": jnp.arange(2)}, "bfloat16")["w"].dtype.name
+    'bfloat16'
+    """
+    if dtype is None:
+        return tree
+
+    def cast(leaf: Any) -> Any:
+        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(cast, tree)
