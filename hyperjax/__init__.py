@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hyperjax.training import Recipe as Recipe
     from hyperjax.training import fit as fit
     from hyperjax.training import fit_population as fit_population
+    from hyperjax.training import fork as fork
     from hyperjax.training import population as population
     from hyperjax.training import resume as resume
 
@@ -29,6 +30,7 @@ _LIFTED = {
     "epochs": "schedules",
     "fit": "training",
     "fit_population": "training",
+    "fork": "training",
     "fraction": "schedules",
     "integer": "studies",
     "log_integer": "studies",
@@ -69,6 +71,7 @@ __all__ = [
     "epochs",
     "fit",
     "fit_population",
+    "fork",
     "fraction",
     "integer",
     "log_integer",

@@ -58,6 +58,55 @@ def within(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *,
     require(np.isfinite(array) & above & (array <= high), described)
 
 
+def one_number(
+    name: str,
+    value: Any,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    """Require a single number, traced or not, and a concrete one to be finite and in range.
+
+    Args:
+        name, value, low, high, open_low: as in `within`, but no schedules and no arrays of several numbers.
+        open_high: exclude `high` itself.
+    Raises: ValueError that names the argument, the range and what arrived.
+
+    >>> one_number("rate", None, 0.0, 1.0, open_high=True)
+    Traceback (most recent call last):
+    ...
+    ValueError: rate must be a number in [0, 1), got None
+    """
+    bracket = "(" if open_low or low == -np.inf else "["
+    close = ")" if open_high or high == np.inf else "]"
+    described = f"{name} must be a number in {bracket}{low:g}, {high:g}{close}, got "
+    if isinstance(value, jax.core.Tracer):
+        require(value.ndim == 0, f"{described}an array of shape {value.shape}")
+        return
+    array = np.asarray(value)
+    numeric = jax.numpy.issubdtype(array.dtype, jax.numpy.number) and not jax.numpy.iscomplexobj(array)
+    require(numeric and array.ndim == 0, f"{described}{value!r}")
+    number = float(array)
+    above = number > low if open_low else number >= low
+    below = number < high if open_high else number <= high
+    require(np.isfinite(number) and above and below, f"{described}{value!r}")
+
+
+def whole_number(name: str, value: Any, low: int) -> None:
+    """Require a concrete number to be whole and at least `low`, of whatever type; tracers and schedules pass.
+
+    >>> whole_number("patience", 2.5, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: patience must be a whole number of at least 1, got 2.5
+    """
+    within(name, value, low)
+    whole = not is_concrete(value) or np.asarray(value, np.float64) % 1 == 0
+    require(whole, f"{name} must be a whole number of at least {low}, got {value!r}")
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return ` (did you mean ...?)` for the closest allowed name, or nothing when none is close.
 

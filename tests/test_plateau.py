@@ -50,6 +50,18 @@ def test_every_number_may_be_traced_and_vmapped():
         np.testing.assert_allclose(row, scales(reduce_on_plateau(**numbers), VALUES)[1], rtol=1e-6)
 
 
+def test_traced_counts_that_are_not_whole_are_rounded_up():
+    every = {"factor": 0.5, "rtol": 1e-4}
+    counts = ("patience", "cooldown", "accumulation_size")
+    values = jnp.ones(30)
+    found = jax.jit(lambda given: scales(reduce_on_plateau(**every, **given), values)[1])(
+        dict(zip(counts, (2.5, 1.5, 1.5), strict=True))
+    )
+    expected = scales(reduce_on_plateau(**every, patience=3, cooldown=2, accumulation_size=2), values)[1]
+    np.testing.assert_array_equal(found, expected)
+    assert len(np.unique(found)) > 2
+
+
 def test_by_hand_for_a_value_that_should_rise():
     accuracy = [0.5, 0.6, 0.6, 0.6, 0.7, 0.7, 0.69, jnp.nan, 0.7]
     _, found = scales(reduce_on_plateau(0.5, patience=2, mode="max"), accuracy)
@@ -80,6 +92,9 @@ def test_scales_a_rule_and_keeps_types():
         ({"cooldown": -1}, "cooldown"),
         ({"accumulation_size": 0}, "accumulation_size"),
         ({"min_scale": 1.5}, "min_scale"),
+        ({"patience": 2.5}, "patience must be a whole number of at least 1, got 2.5"),
+        ({"cooldown": 0.5}, "cooldown must be a whole number of at least 0, got 0.5"),
+        ({"accumulation_size": 1.5}, "accumulation_size must be a whole number of at least 1, got 1.5"),
         ({"mode": "mx"}, "mode must be one of min, max"),
     ],
 )

@@ -165,13 +165,54 @@ def test_strengths_may_be_schedules():
         np.testing.assert_allclose(updates, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (3, 5, 4), (3, 3, 2, 4), (2, 3, 2, 3, 4)])
+def test_max_norm_takes_all_axes_but_the_last_as_a_units_weights(shape):
+    """Dense kernels, and convolutions of one to three dimensions, as Flax lays them out."""
+    params = {"kernel": jnp.asarray(RNG.normal(size=shape), jnp.float32), "bias": jnp.full(4, 9.0)}
+    transform = regularizers.max_norm(0.1)
+    updates, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)
+    moved = optax.apply_updates(params, updates)
+    units = np.asarray(moved["kernel"]).reshape(-1, 4)
+    np.testing.assert_allclose(np.linalg.norm(units, axis=0), 0.1, rtol=1e-5)
+    before = np.asarray(params["kernel"]).reshape(-1, 4)
+    np.testing.assert_allclose(units, 0.1 * before / np.linalg.norm(before, axis=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(moved["bias"], 9.0)
+
+
+def test_max_norm_over_an_axis_of_ones_choice():
+    params = jnp.array([[3.0, 4.0], [0.1, 0.1]])
+    transform = regularizers.max_norm(1.0, axis=-1)
+    updates, _ = transform.update(jnp.zeros((2, 2)), transform.init(params), params)
+    np.testing.assert_allclose(params + updates, [[0.6, 0.8], [0.1, 0.1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_missing_gradient_stays_missing(name):
+    params = {"a": {"w": jnp.ones((2, 2)), "v": jnp.ones(2)}, "b": jnp.full((2, 2), 2.0)}
+    transform = MAKERS[name](0.5)
+    state = transform.init(params)
+    for missing in (None, {"w": None, "v": None}):
+        updates, _ = transform.update({"a": missing, "b": jnp.ones((2, 2))}, state, params)
+        assert updates["a"] == missing
+        whole, _ = transform.update(jax.tree.map(jnp.ones_like, params), state, params)
+        np.testing.assert_array_equal(updates["b"], whole["b"])
+
+
+def _step(transform):
+    params = jnp.ones((2, 2))
+    return transform.update(params, transform.init(params), params)
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [
         (lambda: regularizers.elastic_net({}, -1.0), "l1"),
         (lambda: regularizers.add_elastic_net(0.1, -1.0), "l2"),
         (lambda: regularizers.proximal_elastic_net(0.1, -1.0), "l1"),
+        (lambda: regularizers.proximal_elastic_net(-0.1, 1.0), "learning_rate"),
         (lambda: regularizers.max_norm(0.0), "limit"),
+        (lambda: _step(regularizers.max_norm(1.0, axis=5)), r"axis must be in \[-2, 2\) .* got 5"),
+        (lambda: _step(regularizers.max_norm(1.0, axis=(0, -3))), r"axis must be .*\(0, -3\)"),
     ],
 )
 def test_names_the_bad_argument(call, named):

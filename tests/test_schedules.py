@@ -12,6 +12,7 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hyperjax as hj
 from hyperjax import schedules as hs
 
 STEPS = np.arange(0, 41)
@@ -20,6 +21,11 @@ CYCLES = [
     {"init_value": 0.1, "peak_value": 0.9, "decay_steps": 12, "warmup_steps": 4, "end_value": 0.05},
     {"init_value": 0.05, "peak_value": 0.5, "decay_steps": 20, "warmup_steps": 3, "end_value": 0.0, "exponent": 1.3},
 ]
+
+
+def _renamed(old, new):
+    return {new if name == old else name: value for name, value in CYCLES[0].items()}
+
 
 # Ours beside optax's, over settings that reach every branch of each formula.
 PAIRS = {
@@ -191,6 +197,23 @@ def test_restarts_come_neither_late_nor_early():
     np.testing.assert_allclose(falling, [1.0, 0.5, 0.25, 0.5, 0.25], rtol=1e-6)
 
 
+@pytest.mark.parametrize("half_period", [7, 10, 500])
+@pytest.mark.parametrize("start", [10**6, 10**7])
+def test_cycles_keep_their_precision_late_in_a_run(half_period, start):
+    steps = np.arange(start, start + 3 * half_period)
+    place = (steps % (2 * half_period)) / half_period
+    up_and_down = np.where(place < 1, place, 2 - place)
+    np.testing.assert_allclose(hs.cyclic(0.0, 1.0, half_period)(steps), up_and_down, atol=1e-6)
+    falling = 0.5 * (1 + np.cos(np.pi * (steps % half_period) / half_period))
+    np.testing.assert_allclose(hs.cosine_restarts(1.0, half_period)(steps), falling, atol=1e-6)
+    numbers = np.asarray(hs.step_decay(1.0, 1 - 1e-6, half_period)(steps), np.float64)
+    np.testing.assert_array_equal(np.diff(numbers) != 0, np.diff(steps // half_period) != 0)
+
+
+def test_a_warmup_constant_of_no_steps_is_the_peak():
+    np.testing.assert_array_equal(hs.warmup_constant(0.25, 1.0, 0)(np.array([0, 5])), [1.0, 1.0])
+
+
 def test_composed_schedules_by_hand():
     stable = hs.warmup_stable_decay(0.8, 2, 3, 4, 0.4)
     np.testing.assert_allclose(stable(np.arange(11)), [0, 0.4, 0.8, 0.8, 0.8, 0.8, 0.7, 0.6, 0.5, 0.4, 0.4], rtol=1e-6)
@@ -220,19 +243,41 @@ def test_numbers_of_composed_schedules_may_be_traced_and_vmapped():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: hs.piecewise_constant(1.0, {5: 0.5, 3: 0.5}), "boundaries must increase"),
-        (lambda: hs.piecewise_interpolate("linear", 1.0, {5: 0.5, 3: 0.5}), "lengths must increase"),
+        (lambda: hs.piecewise_constant(1.0, {5: 0.5, 3: 0.5}), "boundaries_and_scales must increase"),
+        (lambda: hs.piecewise_interpolate("linear", 1.0, {5: 0.5, 3: 0.5}), "boundaries_and_scales must increase"),
+        (lambda: hs.piecewise_interpolate("linear", 1.0, [(5, 0.5), (5, 0.5)]), "boundaries_and_scales must increase"),
+        (lambda: hs.piecewise_constant(1.0, {-5: 0.5}), "boundaries_and_scales must be a number in"),
         (lambda: hs.piecewise_interpolate("cubic", 1.0, {5: 0.5}), "interpolate_type must be one of linear, cosine"),
         (lambda: hs.piecewise_constant(1.0, {5: -0.5}), "scale at 5"),
-        (lambda: hs.warmup_cosine_decay(0.0, 1.0, 10, 5), "lengths must increase, got 5 after 10"),
-        (lambda: hs.warmup_cosine_decay(0.0, 1.0, hs.epochs(1), 50), "must be in one unit"),
+        (lambda: hs.warmup_cosine_decay(0.0, 1.0, 10, 5), "decay_steps must be above warmup_steps, 10, got 5"),
+        (
+            lambda: hs.warmup_cosine_decay(0.0, 1.0, hs.epochs(1), 50),
+            "decay_steps must be in one unit with warmup_steps",
+        ),
+        (lambda: hs.warmup_cosine_decay(0.0, "high", 10, 50), "peak_value"),
+        (lambda: hs.warmup_exponential_decay(0.0, np.nan, 10, 5, 0.5), "peak_value"),
+        (lambda: hs.warmup_constant(0.0, np.inf, 10), "peak_value"),
+        (lambda: hs.warmup_stable_decay(1.0, -1, 1, 1), "warmup_steps"),
+        (lambda: hs.warmup_stable_decay(1.0, 1, -1, 1), "stable_steps"),
+        (lambda: hs.warmup_stable_decay(1.0, 1, 1, -1), "decay_steps"),
+        (lambda: hs.warmup_stable_decay("high", 1, 1, 1), "peak_value"),
         (lambda: hs.cyclic(0.0, 1.0, 5, mode="triangel"), "did you mean 'triangular'"),
         (lambda: hs.cyclic(0.0, 1.0, 0), "half_period"),
         (lambda: hs.cosine_restarts(1.0, 5, period_multiplier=0.5), "period_multiplier must be a number in"),
         (lambda: hs.cosine_onecycle(10, 1.0, pct_start=1.5), "pct_start"),
+        (lambda: hs.cosine_onecycle(10, 1.0, pct_start=1.0), r"pct_start must be a number in \(0, 1\), got 1.0"),
+        (lambda: hs.cosine_onecycle(10, "high"), "peak_value"),
+        (lambda: hs.linear_onecycle(10, None), "peak_value"),
         (lambda: hs.linear_onecycle(10, 1.0, 0.5, 0.4), "pct_final must be above"),
+        (lambda: hs.linear_onecycle(10, 1.0, 0.3, 0.31), r"step of pct_final must be above that of pct_start, 3\.0"),
+        (lambda: hs.cosine_onecycle(0, 1.0), "transition_steps"),
         (lambda: hs.sgdr([]), "at least one cycle"),
-        (lambda: hs.inverse_sqrt(1.0, 0), "timescale"),
+        (lambda: hs.sgdr([CYCLES[0], _renamed("peak_value", "peek_value")]), r"\[1\].*'peek_value'.*mean 'peak_value'"),
+        (lambda: hs.sgdr([_renamed("end_value", "expnent")]), "got 'expnent'; did you mean 'exponent'"),
+        (lambda: hs.sgdr([{"init_value": 0.0, "decay_steps": 5}]), r"\[0\] must hold peak_value, warmup_steps"),
+        (lambda: hs.sgdr([CYCLES[0] | {"decay_steps": 3}]), r"decay_steps of cosine_kwargs\[0\] must be above"),
+        (lambda: hs.inverse_sqrt(1.0, 0), "warmup_steps"),
+        (lambda: hs.inverse_sqrt(np.nan, 5), "peak_value"),
         (lambda: hs.polynomial(1.0, 0.0, -1.0, 5), "power"),
     ],
 )
@@ -445,7 +490,11 @@ def test_resolve_under_trace():
 
 
 def test_an_unresolved_schedule_says_what_to_do():
-    with pytest.raises(ValueError, match=r"cosine_decay\(init_value=0.1, decay_steps=epochs\(30\)\).*resolve"):
+    with pytest.raises(ValueError, match=r"resolve.*steps_per_epoch"):
+        hj.plot(hs.cosine_decay(0.1, hs.epochs(30)))
+    with pytest.raises(
+        ValueError, match=r"cosine_decay\(init_value=0.1, decay_steps=epochs\(30\)\).*resolve.*steps_per_epoch"
+    ):
         hs.cosine_decay(0.1, hs.epochs(30))(0)
     with pytest.raises(ValueError, match="resolve them first"):
         hs.stack([hs.cosine_decay(0.1, hs.epochs(30)), 0.1])
@@ -571,6 +620,7 @@ def test_the_table_is_the_contract(kind):
         (lambda: hs.warmup(1.0, 5, "zero"), "init_value"),
         (lambda: hs.epochs(-1), "epochs"),
         (lambda: hs.fraction(np.nan), "fraction"),
+        (lambda: hs.fraction(1.5), r"fraction must be a number in \[0, 1\], got 1.5"),
         (lambda: hs.to_steps(hs.epochs(1), [0]), "epoch_starts"),
         (lambda: hs.to_steps(hs.epochs(1), [0, 10, 10]), "epoch_starts"),
         (lambda: hs.constant(1.0).widen(("linear",), 1), "table"),

@@ -26,12 +26,12 @@ def bagging(
     a share of 1/e of them, on which the member can be judged without a validation set (out of bag).
 
     Args:
-        task: with a metric, and targets that are classes or real numbers.
+        task: with a metric, and targets that are classes, zeros and ones, or real numbers.
         recipe: how each member is trained; None is `Recipe()`.
         members: at least 1; they are one population, compiled once.
         seed: decides bootstrap samples and the members' seeds.
-        combine: "mean" of probabilities or outputs; "vote": the class that most members choose (of targets that are
-            classes; for real ones it is the mean too).
+        combine: "mean" of probabilities or outputs; "vote": what most members choose (for real targets it is the mean
+            too).
         bootstrap: False: all members see every example (a deep ensemble: seeds alone make them differ).
     Returns: an `Ensemble`; its `out_of_bag` is the task's first metric, over the examples that some member left out.
     Raises: ValueError for a task without a metric or of another kind, or a number of members below 1.
@@ -43,7 +43,7 @@ def bagging(
     >>> bool(ensemble.score("test") < ensemble.member_scores("test").mean())
     True
     """
-    check_task(task, "bagging", ("classes", "real"))
+    check_task(task, "bagging", ("classes", "binary", "mask", "real"))
     one_of("combine", combine, ("mean", "vote"))
     positive_integer("members", members)
     examples = task.size("train")

@@ -10,6 +10,7 @@ from hyperjax.checks import one_of
 from hyperjax.tasks import Task
 from hyperjax.training import Run, predict
 
+_LEAST = 1e-30  # probability whose logarithm stands for that of 0
 Combine = Literal["mean", "vote", "sum"]
 
 
@@ -36,7 +37,8 @@ class Ensemble:
     _outputs: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def predict(self, inputs: Any) -> np.ndarray:
-        """The joint prediction: logarithms of probabilities f32[examples, classes], or values like the targets."""
+        """The joint prediction: logarithms of probabilities f32[examples, classes], log-odds where targets are 0 or 1,
+        or values like the targets."""
         return combined(np.stack([predict(run.model, inputs) for run in self.members]), self)
 
     def score(self, part: str = "test") -> float:
@@ -83,10 +85,16 @@ def join(outputs: np.ndarray, weights: np.ndarray, combine: str, kind: Any, base
         return np.asarray(base + np.tensordot(weights, outputs, 1), np.float32)
     if kind == "classes":
         outputs = _probabilities(outputs) if combine == "mean" else np.eye(outputs.shape[-1])[outputs.argmax(-1)]
+    elif kind in ("binary", "mask"):
+        outputs = 1 / (1 + np.exp(-outputs)) if combine == "mean" else (outputs > 0).astype(np.float64)
     share = weights.reshape(weights.shape + (1,) * (outputs.ndim - weights.ndim))
-    total = np.broadcast_to(share, outputs.shape[: share.ndim - 1] + (1,) * (outputs.ndim - share.ndim + 1)).sum(0)
+    total = share.sum(0)
     mean = (share * outputs).sum(0) / np.where(total > 0, total, np.nan)
-    return np.asarray(np.log(np.maximum(mean, 1e-30)) if kind == "classes" else mean, np.float32)
+    if kind == "classes":
+        mean = np.log(np.maximum(mean, _LEAST))
+    elif kind in ("binary", "mask"):
+        mean = np.log(np.maximum(mean, _LEAST)) - np.log(np.maximum(1 - mean, _LEAST))
+    return np.asarray(mean, np.float32)
 
 
 def score(task: Task, predictions: np.ndarray, targets: Any) -> float:

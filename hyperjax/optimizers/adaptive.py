@@ -4,6 +4,7 @@ from typing import Any
 
 import optax
 
+from hyperjax.checks import within
 from hyperjax.optimizers.table import rule
 from hyperjax.optimizers.update import by_rule
 from hyperjax.types import Mask, Number
@@ -25,7 +26,7 @@ def adagrad(
     Args:
         learning_rate: float, array, tracer or schedule.
         initial_accumulator_value: what the sum of squares starts from, at least 0.
-        eps: added to the root of the second moment, at least 0, in the gradient's unit.
+        eps: added under the root of the sum, at least 0, in the gradient's unit squared.
     Returns: an optax transformation whose state is a `RuleState`.
     Source: Duchi, Hazan, Singer, 2011, Adaptive subgradient methods, fig. 1.
 
@@ -63,9 +64,9 @@ def rmsprop(
     Args:
         learning_rate: float, array, tracer or schedule.
         decay: of the mean square, in [0, 1).
-        eps: added to the root of the second moment, at least 0, in the gradient's unit.
+        eps: at least 0; added under the root, in the gradient's unit squared, or outside, in the gradient's unit.
         initial_scale: what the mean square starts from, at least 0.
-        eps_in_sqrt: add eps under the root, else outside.
+        eps_in_sqrt: add eps under the root (the default), else outside.
         centered: divide by the standard deviation instead.
         momentum: decay of the buffer, in [0, 1).
         nesterov: apply the momentum once more to the step.
@@ -197,8 +198,8 @@ def adadelta(
     Args:
         learning_rate: float, array, tracer or schedule; None: 1, and updates keep the gradient's sign, as in optax.
         rho: decay of both averages, in [0, 1).
-        eps: added to the root of the second moment, at least 0, in the gradient's unit.
-        weight_decay: decoupled decay, at least 0, multiplied by the learning rate.
+        eps: added under both roots, at least 0, in the gradient's unit squared.
+        weight_decay: coupled decay, at least 0: `weight_decay * p` is added to the gradient.
         weight_decay_mask: which leaves decay (tree of bools or a function of the parameters); None: all.
     Returns: an optax transformation whose state is a `RuleState`.
     Source: Zeiler, 2012, arXiv:1212.5701, algorithm 1.
@@ -209,9 +210,15 @@ def adadelta(
     >>> print(f"{update:.4f}")
     -0.0003
     """
+    within("weight_decay", weight_decay, 0.0)
     row = rule("adadelta", rho=rho, eps=eps, l2=weight_decay)
-    rate = -1.0 if learning_rate is None else learning_rate
+    rate = _turned if learning_rate is None else learning_rate
     return by_rule(row, rate, mask=weight_decay_mask)
+
+
+def _turned(count: Any) -> float:
+    """The rate that undoes the sign of an update: a schedule, since a number would have to be at least 0."""
+    return -1.0
 
 
 def nadam(
@@ -222,6 +229,7 @@ def nadam(
     eps_root: Number = 0.0,
     mu_dtype: Any | None = None,
     *,
+    nesterov: bool = True,
     momentum_decay: Number | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """NAdam: Adam with Nesterov's look ahead.
@@ -245,6 +253,7 @@ def nadam(
         eps: added to the root of the second moment, at least 0, in the gradient's unit.
         eps_root: added under the root, at least 0, in the gradient's unit squared.
         mu_dtype: dtype of the first moment; None: the parameter's.
+        nesterov: False makes it Adam, as in optax, and leaves no room for `momentum_decay`.
         momentum_decay: how fast the momentum grows, per step, at least 0; None: it is b1 from the start.
     Returns: an optax transformation whose state is a `RuleState`.
     Source: Dozat, 2016, Incorporating Nesterov momentum into Adam, algorithm 2 and section 2.2.
@@ -255,7 +264,8 @@ def nadam(
     >>> print(f"{update:.4f}")
     -0.1474
     """
-    row = rule("nadam", b1=b1, b2=b2, eps=eps, eps_root=eps_root, momentum_decay=momentum_decay)
+    arguments = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
+    row = rule("nadam", nesterov=nesterov, momentum_decay=momentum_decay, **arguments)
     return by_rule(row, learning_rate, mu_dtype=mu_dtype)
 
 
@@ -310,6 +320,7 @@ def nadamw(
     weight_decay: Number = 1e-4,
     mask: Mask = None,
     *,
+    nesterov: bool = True,
     momentum_decay: Number | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """NAdamW: NAdam with decoupled weight decay.
@@ -328,7 +339,7 @@ def nadamw(
         mu_dtype: dtype of the first moment; None: the parameter's.
         weight_decay: decoupled decay, at least 0, multiplied by the learning rate.
         mask: which leaves decay (tree of bools or a function of the parameters); None: all.
-        momentum_decay: as in `nadam`.
+        nesterov, momentum_decay: as in `nadam`; without `nesterov` it is AdamW.
     Returns: an optax transformation whose state is a `RuleState`.
     Source: `optax.nadamw`; Dozat, 2016, and Loshchilov and Hutter, 2019, arXiv:1711.05101.
 
@@ -338,6 +349,6 @@ def nadamw(
     >>> print(f"{update:.4f}")
     -0.1974
     """
-    arguments = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root, "momentum_decay": momentum_decay}
-    row = rule("nadamw", weight_decay=weight_decay, **arguments)
+    arguments = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
+    row = rule("nadamw", nesterov=nesterov, momentum_decay=momentum_decay, **arguments)
     return by_rule(row, learning_rate, mask=mask, mu_dtype=mu_dtype)

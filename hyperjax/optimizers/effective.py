@@ -21,6 +21,7 @@ def effective_rate(state: RuleState, rule: Rule, learning_rate: Scalar = 1.0, *,
     Parameters of one network differ in it by orders of magnitude under an adaptive rule; where it hits
     `learning_rate / eps` the second moment is 0 (a dead unit or an input that never fires). The state holds moments and
     no numbers of the rule, so the rule comes beside it.
+    PyTorch: none.
 
     Args:
         state: of `by_rule(rule, ...)` or of a named optimizer, after at least one update.

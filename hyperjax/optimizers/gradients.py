@@ -17,8 +17,9 @@ def centralize() -> optax.GradientTransformation:
         g <- g - mean of g over all axes but the last      arrays of two axes or more
 
     Weights then keep each unit's mean weight, a constraint that regularizes and smooths. It is for kernels as Flax
-    lays them out (inputs first, outputs last); vectors pass unchanged. PyTorch has none; `optax.centralize` takes the
-    mean over all axes but the first, as kernels that are laid out the other way want it.
+    lays them out (inputs first, outputs last); vectors pass unchanged. `optax.centralize` takes the mean over all axes
+    but the first, as kernels that are laid out the other way want it.
+    PyTorch: none.
 
     Returns: an optax transformation without state.
     Source: Yong et al., 2020, arXiv:2004.01461, eq. 1.
@@ -42,6 +43,7 @@ def gradient_noise(key: jax.Array, gradients: PyTree, deviation: Scalar) -> PyTr
 
     It helps very deep networks out of poor starts and blurs sharp minima; too much of it is a floor under the loss.
     With `deviation = sqrt(eta / (1 + t)**gamma)` it is `optax.add_noise(eta, gamma)`.
+    PyTorch: none.
 
     Args:
         key: a typed key, used once.
@@ -76,7 +78,8 @@ def sharpness_aware(gradient: Callable[[PyTree], PyTree], params: PyTree, radius
         w' = w + radius * g / |g|,  g = gradient(w);  result = gradient(w')
 
     Give the result to any rule. It prefers flat minima, which often generalize better, and costs a second gradient a
-    step; a radius too large stops the descent early.
+    step; a radius too large stops the descent early. A weight whose gradient is None stays where it is.
+    PyTorch: none.
 
     Args:
         gradient: parameters -> gradient of the loss, of the same batch at both calls.
@@ -102,4 +105,8 @@ def worst_nearby(params: PyTree, gradients: PyTree, radius: Any) -> PyTree:
     )
     vanishes = jnp.asarray(squared) <= 0  # false for nan, which must stay visible
     scale = jnp.where(vanishes, 0.0, radius / jnp.sqrt(jnp.where(vanishes, 1.0, squared)))
-    return jax.tree.map(lambda w, g: (w + scale.astype(g.dtype) * g).astype(w.dtype), params, gradients)
+
+    def leaf(g: Any, w: Any) -> Any:
+        return w if g is None else (w + scale.astype(g.dtype) * g).astype(w.dtype)
+
+    return jax.tree.map(leaf, gradients, params, is_leaf=lambda g: g is None)

@@ -43,11 +43,11 @@ def assign(params: PyTree, patterns: Sequence[str]) -> list[int]:
     """For each leaf, the number of the first pattern that its path matches; -1 for none.
 
     Args:
-        params: arrays.
+        params: arrays, or None.
         patterns: as in `scale_by_group`.
     Raises: ValueError for a pattern that is the first match of no leaf.
     """
-    paths = [path_of(keys) for keys, _ in jax.tree.leaves_with_path(params)]
+    paths = [path_of(keys) for keys, _ in jax.tree.leaves_with_path(params, is_leaf=_is_none)]
     found = [next((i for i, pattern in enumerate(patterns) if _matches(path, pattern)), -1) for path in paths]
     for i, pattern in enumerate(patterns):
         if i not in found:
@@ -82,11 +82,16 @@ def scale_by_group(multipliers: Mapping[str, Scalar]) -> optax.GradientTransform
 
     def scaled(updates: PyTree, params: PyTree) -> PyTree:
         tree: Any
-        leaves, tree = jax.tree.flatten(updates)
+        leaves, tree = jax.tree.flatten(updates, is_leaf=_is_none)
         factors = [1.0 if i < 0 else values[i] for i in assign(updates, list(multipliers))]
-        return tree.unflatten([u * jnp.asarray(f, u.dtype) for f, u in zip(factors, leaves, strict=True)])
+        rows = zip(factors, leaves, strict=True)
+        return tree.unflatten([None if u is None else u * jnp.asarray(f, u.dtype) for f, u in rows])
 
     return optax.stateless(scaled)
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None
 
 
 def _matches(path: str, pattern: str) -> bool:

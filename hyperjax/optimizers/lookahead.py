@@ -6,15 +6,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hyperjax.checks import require, within
+from hyperjax.checks import require, whole_number, within
+from hyperjax.optimizers.averages import in_types_of, precise
 from hyperjax.types import Array, PyTree, Scalar
 
 
 class LookaheadState(NamedTuple):
-    """What `lookahead` remembers; `slow` is what to evaluate."""
+    """What `lookahead` remembers; `like(params)` is what to evaluate."""
 
     count: Array  # type: ignore[assignment]  # i32[], updates seen
-    slow: PyTree  # like params
+    slow: PyTree  # like params, in float32 at least
+
+    def like(self, params: PyTree) -> PyTree:
+        """The slow weights in the types of the weights."""
+        return in_types_of(params, self.slow)
 
 
 def lookahead(sync_period: Scalar = 6, slow_step_size: Scalar = 0.5) -> optax.GradientTransformationExtraArgs:
@@ -24,9 +29,12 @@ def lookahead(sync_period: Scalar = 6, slow_step_size: Scalar = 0.5) -> optax.Gr
 
     Put it last in a chain: `optax.chain(adam(1e-3), lookahead())`. It damps the oscillation of a fast inner rule and
     makes its rate matter less; where the inner rule is well tuned it gains little. The inner rule's own state is kept.
+    Slow weights are kept in float32 at least, since a narrower type would lose small moves. A gradient of None moves
+    neither.
+    PyTorch: none.
 
     Args:
-        sync_period: int[], updates between two synchronizations, at least 1.
+        sync_period: int[], updates between two synchronizations, at least 1; a traced fraction is rounded up.
         slow_step_size: float[], no unit, in [0, 1]; 1 leaves the weights where the updates led.
     Returns: an optax transformation whose update needs the parameters and whose state is a `LookaheadState`. Both
         numbers may be traced.
@@ -42,27 +50,31 @@ def lookahead(sync_period: Scalar = 6, slow_step_size: Scalar = 0.5) -> optax.Gr
     >>> print(w)  # half way from 0 to 2
     1.0
     """
-    within("sync_period", sync_period, 1)
+    whole_number("sync_period", sync_period, 1)
     within("slow_step_size", slow_step_size, 0.0, 1.0)
 
     def init(params: PyTree) -> LookaheadState:
-        return LookaheadState(jnp.zeros([], jnp.int32), jax.tree.map(jnp.asarray, params))
+        return LookaheadState(jnp.zeros([], jnp.int32), precise(params))
 
     def update(
         updates: PyTree, state: LookaheadState, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, LookaheadState]:
         require(params is not None, "params must be given, since they are what is synchronized; got None")
         count = optax.safe_increment(state.count)
-        syncs = count % jnp.asarray(sync_period, jnp.int32) == 0
+        syncs = count % jnp.ceil(jnp.asarray(sync_period)).astype(jnp.int32) == 0
 
-        def leaf(update: Any, w: Any, slow: Any) -> Any:
-            precise = jnp.promote_types(w.dtype, jnp.float32)
-            fast, origin = w.astype(precise) + update, slow.astype(precise)
-            return origin + jnp.asarray(slow_step_size, precise) * (fast - origin)
+        def slow_leaf(u: Any, w: Any, slow: Any) -> Any:
+            if u is None:
+                return slow
+            fast = w.astype(slow.dtype) + u
+            synced = slow + jnp.asarray(slow_step_size, slow.dtype) * (fast - slow)
+            return jnp.where(syncs, synced, slow).astype(slow.dtype)
 
-        synced = jax.tree.map(leaf, updates, params, state.slow)
-        slow = jax.tree.map(lambda new, old: jnp.where(syncs, new, old).astype(old.dtype), synced, state.slow)
-        moves = jax.tree.map(lambda new, u, w: jnp.where(syncs, new - w, u).astype(u.dtype), synced, updates, params)
+        def move(u: Any, w: Any, slow: Any) -> Any:
+            return None if u is None else jnp.where(syncs, slow - w, u).astype(u.dtype)
+
+        slow = jax.tree.map(slow_leaf, updates, params, state.slow, is_leaf=lambda u: u is None)
+        moves = jax.tree.map(move, updates, params, slow, is_leaf=lambda u: u is None)
         return moves, LookaheadState(count, slow)
 
     return optax.GradientTransformationExtraArgs(init, update)

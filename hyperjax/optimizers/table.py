@@ -155,11 +155,10 @@ def _adam(a: Mapping[str, Any]) -> Built:
 def _nadam(a: Mapping[str, Any]) -> Built:
     features, row = _adam(a)
     decay = a["momentum_decay"]
-    return (
-        (features | {"lookahead": True}, row)
-        if decay is None
-        else (features | {"momentum_schedule": True}, row | {"momentum_decay": decay})
-    )
+    if decay is None:
+        return features, row
+    require(a["nesterov"], f"momentum_decay must be None where nesterov is False, got {decay!r}")
+    return features | {"lookahead": False, "momentum_schedule": True}, row | {"momentum_decay": decay}
 
 
 def _radam(a: Mapping[str, Any]) -> Built:
@@ -212,8 +211,8 @@ _ROWS: Mapping[str, _Row] = MappingProxyType(
         "adam": _Row(_adam, _ADAM, {"nesterov": False}),
         "adamw": _Row(_adam, _ADAMW, {"nesterov": False}),
         "adadelta": _Row(_adadelta, {"rho": Allowed(0.9, 0.0, 1.0), "eps": Allowed(1e-6, 0.0, _INFINITY)}),
-        "nadam": _Row(_nadam, _ADAM | _DOZAT),
-        "nadamw": _Row(_nadam, _ADAMW | _DOZAT),
+        "nadam": _Row(_nadam, _ADAM | _DOZAT, {"nesterov": True}),
+        "nadamw": _Row(_nadam, _ADAMW | _DOZAT, {"nesterov": True}),
         "radam": _Row(_radam, _ADAM | {"threshold": Allowed(5.0, 4.0, _INFINITY)}, {"nesterov": False}),
         "lion": _Row(
             _lion,

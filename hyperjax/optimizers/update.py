@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from hyperjax.checks import require
+from hyperjax.checks import require, within
 from hyperjax.optimizers.coefficients import Coefficients, choose, coefficients
+from hyperjax.optimizers.groups import path_of
 from hyperjax.optimizers.rule import Rule
 from hyperjax.types import Array, Number, PyTree
 
@@ -32,7 +34,8 @@ def by_rule(
 
     Args:
         rule: from `rule(name, ...)`; its numbers may be floats, arrays, tracers or schedules.
-        learning_rate: float, array, tracer or schedule `step -> rate`, evaluated at the count before the update.
+        learning_rate: float, array, tracer or schedule `step -> rate`, evaluated at the count before the update; a
+            number is at least 0.
         mask: bools in the structure of the parameters (or a prefix of it), or a function from parameters to those:
             which leaves decay, coupled or decoupled. None: all.
         mu_dtype: dtype of the first slot; None: the parameter's.
@@ -40,7 +43,8 @@ def by_rule(
     Returns: a `GradientTransformationExtraArgs` whose state is a `RuleState`. Updates have the dtype of the gradient,
         slots that of the parameter; leaves narrower than 32 bits are computed in float32. A gradient leaf of None gives
         None and leaves its slots as they are.
-    Raises: ValueError for complex parameters, or when `params` is None although the rule may decay them.
+    Raises: ValueError for a learning rate that is no such number, complex parameters, a gradient of another shape than
+        its parameter, or when `params` is None although the rule may decay them.
 
     Every root and division is guarded on its input, so derivatives with respect to the gradients and every number
     are finite even where a gradient is exactly 0. Under `jit`, with traced numbers, a rule and the same rule widened
@@ -54,6 +58,8 @@ def by_rule(
     >>> print(round(float(update), 4))  # -0.1 * (0.5 * 1 + 1)
     -0.15
     """
+    require(learning_rate is not None, "learning_rate must be a number of at least 0 or a schedule, got None")
+    within("learning_rate", learning_rate, 0.0)
     form = rule.form
     has_first, has_second, has_third = form.slots
     mu_dtype = None if mu_dtype is None else jax.dtypes.canonicalize_dtype(mu_dtype)
@@ -83,6 +89,7 @@ def by_rule(
         tree: Any
         leaves, tree = jax.tree.flatten(updates, is_leaf=_is_none)
         columns = [_column(tree, slots) for slots in (params if decays else None, *state[1:4])]
+        _check_shapes(updates, columns)
         masks = (
             tree.flatten_up_to(_decayed(mask, params, tree)) if decays and mask is not None else [True] * len(leaves)
         )
@@ -212,6 +219,16 @@ def _is_none(x: Any) -> bool:
 
 def _column(tree: Any, slots: PyTree | None) -> list[Any]:
     return [None] * tree.num_leaves if slots is None else tree.flatten_up_to(slots)
+
+
+def _check_shapes(updates: PyTree, columns: list[list[Any]]) -> None:
+    """A rule would broadcast, and its slots with it, where a gradient has another shape than its parameter."""
+    named = jax.tree.leaves_with_path(updates, is_leaf=_is_none)
+    for (keys, g), *others in zip(named, *columns, strict=True):
+        for other in others:
+            fits = g is None or other is None or np.shape(g) == np.shape(other)
+            where = f" at {path_of(keys)!r}" if keys else ""
+            require(fits, f"updates must have the shape of the parameter{where}, {np.shape(other)}, got {np.shape(g)}")
 
 
 def _decayed(mask: Any, params: PyTree, tree: Any) -> PyTree:

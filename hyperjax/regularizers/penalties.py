@@ -80,11 +80,11 @@ def proximal_elastic_net(
     gradient descent of the same rate; behind an adaptive rule the step is a heuristic, since its metric is another.
 
     Args:
-        learning_rate: float[], above 0: float, array, tracer or schedule, the same as the rule's.
+        learning_rate: float[], at least 0: float, array, tracer or schedule, the same as the rule's.
         l1, l2: float[], at least 0: floats, arrays, tracers or schedules.
         mask: as in `add_elastic_net`.
     Returns: an optax transformation whose update needs the parameters; dtypes are kept.
-    Raises: ValueError on a negative strength, or without parameters.
+    Raises: ValueError on a negative rate or strength, or without parameters.
     Source: Parikh & Boyd 2014, Proximal algorithms, section 6.5.2. scikit-learn: what `ElasticNet` solves.
 
     >>> transform = proximal_elastic_net(learning_rate=1.0, l1=0.5)
@@ -93,6 +93,7 @@ def proximal_elastic_net(
     >>> print(params + update)
     [1.5 0. ]
     """
+    within("learning_rate", learning_rate, 0.0)
     _check(l1, l2)
 
     def change(w: Array, u: Array, strengths: tuple[Any, Any, Any]) -> Array:
@@ -106,7 +107,7 @@ def proximal_elastic_net(
 
 
 def max_norm(
-    limit: Number, axis: int | tuple[int, ...] = 0, mask: Mask = None
+    limit: Number, axis: int | tuple[int, ...] | None = None, mask: Mask = None
 ) -> optax.GradientTransformationExtraArgs:
     """Scale weights that an update leads outside a ball back onto it: each unit's incoming weights have a norm at most.
 
@@ -114,11 +115,11 @@ def max_norm(
 
     Args:
         limit: float[], in the weights' unit, above 0: float, array, tracer or schedule.
-        axis: over which the norm is taken; 0 is that of a dense kernel's inputs. Arrays with fewer axes (biases) are
-            left as they are.
+        axis: over which the norm is taken; None: all but the last, where Flax has a unit's outputs in dense and
+            convolution kernels alike. Arrays of one axis (biases) are left as they are.
         mask: as in `add_elastic_net`.
     Returns: an optax transformation whose update needs the parameters; dtypes are kept.
-    Raises: ValueError on a limit that is not positive, or without parameters.
+    Raises: ValueError on a limit that is not positive, an axis that a parameter does not have, or without parameters.
     Source: Srebro, Rennie & Jaakkola 2005; Srivastava et al. 2014, JMLR 15:1929, section 5.1. Keras: `MaxNorm`.
 
     >>> transform = max_norm(2.5)
@@ -130,11 +131,14 @@ def max_norm(
     """
     if not callable(limit):
         within("limit", limit, 0.0, open_low=True)
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    given = (axis,) if isinstance(axis, int) else axis
 
     def change(w: Array, u: Array, strengths: tuple[Any]) -> Array:
-        if w.ndim <= max((a if a >= 0 else -a - 1) for a in axes) or w.ndim < 2:
+        if w.ndim < 2:
             return u
+        axes = tuple(range(w.ndim - 1)) if given is None else tuple(given)
+        fits = all(-w.ndim <= a < w.ndim for a in axes)
+        require(fits, f"axis must be in [{-w.ndim}, {w.ndim}) for a parameter of shape {w.shape}, got {axis}")
         v = w + u
         squared = jnp.sum(jnp.square(v), axes, keepdims=True)
         outside = squared > strengths[0] ** 2
@@ -160,13 +164,14 @@ def _with_params(
         chosen = jax.tree.broadcast(mask(params) if callable(mask) else True if mask is None else mask, params)
 
         def leaf(u: Any, w: Any, applies: bool) -> Any:
-            if not applies:
+            if u is None or not applies:
                 return u
             dtype = jnp.promote_types(u.dtype, jnp.float32)
             strengths = tuple(jnp.asarray(number, dtype) for number in now)
             return change(w.astype(dtype), u.astype(dtype), strengths).astype(u.dtype)
 
-        return jax.tree.map(leaf, updates, params, chosen), ProximalState(optax.safe_increment(state.count))
+        changed = jax.tree.map(leaf, updates, params, chosen, is_leaf=lambda u: u is None)
+        return changed, ProximalState(optax.safe_increment(state.count))
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -9,7 +9,7 @@ import numpy as np
 from hyperjax.checks import is_concrete, one_of, within
 from hyperjax.schedules.kinds import KINDS, UNBOUNDED, Column
 from hyperjax.schedules.leaves import concatenate, namespace, on_host, row
-from hyperjax.schedules.lengths import Length, Unit
+from hyperjax.schedules.lengths import Length, Unit, unit_of, value_of
 from hyperjax.schedules.schedule import Schedule, Units
 from hyperjax.types import Scalar
 
@@ -26,11 +26,11 @@ def piece(kind: str, **arguments: Any) -> Schedule:
         if column.role != "length"
     ]
     numbers = [float(value) if isinstance(value, bool) else value for value in numbers]
-    units = tuple(_unit(time) for time in times)
+    units = tuple(unit_of(time) for time in times)
     return Schedule(
         kinds=np.zeros(1, np.int32),
         numbers=row(numbers)[None],
-        lengths=row([_value(time) for time in times], time=True)[None],
+        lengths=row([value_of(time) for time in times], time=True)[None],
         starts=np.zeros(1),
         table=(kind,),
         units=(Units(-1, "steps", units),) if any(unit != "steps" for unit in units) else (),
@@ -66,14 +66,7 @@ def join(schedules: Sequence[Schedule | Scalar], boundaries: Sequence[Length | S
         raise ValueError(
             f"boundaries must be one fewer than schedules, got {len(boundaries)} for {len(schedules)} schedules"
         )
-    latest: dict[Unit, float] = {}
-    for boundary in boundaries:
-        _check(Column("boundaries", "length", low=0.0), boundary)
-        if is_concrete(_value(boundary)):
-            unit, place = _unit(boundary), float(_value(boundary))
-            if place <= latest.get(unit, -np.inf):
-                raise ValueError(f"boundaries must increase, got {list(boundaries)}")
-            latest[unit] = place
+    check_boundaries("boundaries", boundaries)
     return _chain([as_schedule(each) for each in schedules], [0.0, *boundaries], [-1] * len(schedules))
 
 
@@ -84,7 +77,7 @@ def in_turn(parts: Sequence[Schedule], lasting: Sequence[Length | Scalar]) -> Sc
     >>> print(in_turn([constant(1.0), constant(2.0), constant(3.0)], [2, 2])(np.arange(5)))
     [1. 1. 2. 2. 3.]
     """
-    if all(part.is_resolved for part in parts) and all(_unit(length) == "steps" for length in lasting):
+    if all(part.is_resolved for part in parts) and all(unit_of(length) == "steps" for length in lasting):
         starts: list[Any] = [0.0]
         for length in lasting:
             starts.append(starts[-1] + length)
@@ -109,7 +102,7 @@ def warmup(schedule: Schedule | Scalar, warmup_steps: Length | Scalar, init_valu
     >>> print(warmup(1.0, 4)(np.arange(6)))
     [0.   0.25 0.5  0.75 1.   1.  ]
     """
-    _check(Column("warmup_steps", "length", low=0.0), warmup_steps)
+    check_length("warmup_steps", warmup_steps)
     after = as_schedule(schedule)
     rise = piece(
         "linear",
@@ -178,7 +171,7 @@ def from_dict(written: dict[str, Any]) -> Schedule:
         read = {c.name: _read_length(arguments[c.name]) if c.role == "length" else arguments[c.name] for c in columns}
         parts.append(piece(each["kind"], **read))
         starts.append(_read_length(each.get("start")))
-        _check(Column("start", "length", low=0.0), starts[-1])
+        check_length("start", starts[-1])
         anchors.append(each.get("after", -1))
         if not isinstance(anchors[-1], int) or not -1 <= anchors[-1] < len(parts) - 1:
             raise ValueError(f"after must be the index of an earlier piece, got {anchors[-1]!r}")
@@ -202,7 +195,7 @@ def _chain(parts: Sequence[Schedule], starts: Sequence[Length | Scalar], anchors
     kinds = concatenate_kinds([part.kinds for part in wide])
     numbers = concatenate([part.numbers for part in wide])
     lengths = concatenate([part.lengths for part in wide], time=True)
-    if all(part.is_resolved for part in wide) and all(_unit(start) == "steps" for start in starts):
+    if all(part.is_resolved for part in wide) and all(unit_of(start) == "steps" for start in starts):
         if any(anchor >= 0 for anchor in anchors):
             raise ValueError(f"after must not be given where every start is in steps, got {list(anchors)}")
         absolute = [part.starts + start for part, start in zip(wide, starts, strict=True)]
@@ -211,11 +204,11 @@ def _chain(parts: Sequence[Schedule], starts: Sequence[Length | Scalar], anchors
     raw: list[Any] = []
     for part, start, anchor, offset in zip(wide, starts, anchors, first_piece, strict=False):
         own = part.units or (Units(-1, "steps", ("steps",) * lengths.shape[1]),) * part.pieces
-        units.append(own[0]._replace(anchor=int(anchor), start=_unit(start)))
+        units.append(own[0]._replace(anchor=int(anchor), start=unit_of(start)))
         # The pieces within a part count from its own beginning, whatever unit that is in.
         moved = [int(offset + max(unit.anchor, 0)) for unit in own[1:]]
         units += [unit._replace(anchor=anchor or -1) for unit, anchor in zip(own[1:], moved, strict=True)]
-        raw += [row([_value(start)], time=True), part.starts[1:]]
+        raw += [row([value_of(start)], time=True), part.starts[1:]]
     return Schedule(kinds, numbers, lengths, concatenate(raw, time=True), table, tuple(units))
 
 
@@ -239,6 +232,29 @@ def _first_value(schedule: Schedule) -> Any:
     return numbers[first, 0]
 
 
+def check_length(name: str, value: Any, *, above_0: bool = False) -> None:
+    """Require a length of at least 0, or above it."""
+    _check(Column(name, "length", low=0.0, open_low=above_0), value)
+
+
+def check_boundaries(name: str, boundaries: Sequence[Length | Scalar]) -> None:
+    """Require lengths of which those in one unit increase."""
+    latest: dict[Unit, float] = {}
+    for boundary in boundaries:
+        check_length(name, boundary)
+        if is_concrete(value_of(boundary)):
+            unit, place = unit_of(boundary), float(value_of(boundary))
+            if place <= latest.get(unit, -np.inf):
+                raise ValueError(f"{name} must increase, got {list(boundaries)}")
+            latest[unit] = place
+
+
+def check_numbers(**numbers: Any) -> None:
+    """Require single finite numbers, by the names of the arguments that they were given as."""
+    for name, value in numbers.items():
+        _check(Column(name), value)
+
+
 def _check(column: Column, value: Any) -> None:
     name = column.name
     if column.role == "length" and isinstance(value, Length):
@@ -255,14 +271,6 @@ def _check(column: Column, value: Any) -> None:
     within(name, value, column.low, column.high, open_low=column.open_low)
     if np.ndim(value) != 0:
         raise ValueError(f"{name} must be a single number, got one of shape {np.shape(value)}: use jax.vmap for many")
-
-
-def _unit(length: Any) -> Unit:
-    return length.unit if isinstance(length, Length) else "steps"
-
-
-def _value(length: Any) -> Any:
-    return length.value if isinstance(length, Length) else length
 
 
 def _read_length(written: Any) -> Any:

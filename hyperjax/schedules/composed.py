@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hyperjax.checks import is_concrete, one_of, require, within
-from hyperjax.schedules.building import in_turn, join, warmup
+from hyperjax.schedules.building import check_boundaries, check_length, check_numbers, in_turn, join, warmup
 from hyperjax.schedules.constructors import (
     constant,
     cosine,
@@ -18,19 +18,21 @@ from hyperjax.schedules.constructors import (
     triangular,
 )
 from hyperjax.schedules.leaves import on_host
-from hyperjax.schedules.lengths import Length, scaled
+from hyperjax.schedules.lengths import Length, scaled, unit_of, value_of
 from hyperjax.schedules.schedule import Schedule
 from hyperjax.types import Scalar
 
 Levels: TypeAlias = Mapping[Any, Scalar] | Sequence[tuple[Length | Scalar, Scalar]]
 
+_WARMUP_COSINE_DECAY = ("init_value", "peak_value", "warmup_steps", "decay_steps")
 _CYCLES = {"triangular": 1.0, "triangular2": 0.5}
 
 
 def warmup_constant(init_value: Scalar, peak_value: Scalar, warmup_steps: Length | Scalar) -> Schedule:
     """Rise linearly, then stay.
 
-    `s(t) = init_value + (peak_value - init_value) min(t / warmup_steps, 1)`
+    `s(t) = init_value + (peak_value - init_value) min(t / warmup_steps, 1)`; with 0 steps `peak_value` throughout, as
+    in `warmup`, where optax stays at `init_value`.
 
     Args:
         init_value, peak_value: float[], in the unit of what is scheduled.
@@ -42,6 +44,7 @@ def warmup_constant(init_value: Scalar, peak_value: Scalar, warmup_steps: Length
     >>> print(warmup_constant(0.0, 1.0, 4)(np.arange(6)))
     [0.   0.25 0.5  0.75 1.   1.  ]
     """
+    check_numbers(peak_value=peak_value)
     return warmup(peak_value, warmup_steps, init_value)
 
 
@@ -67,7 +70,8 @@ def warmup_cosine_decay(
     >>> print(np.asarray(warmup_cosine_decay(0.0, 1.0, warmup_steps=2, decay_steps=6)(np.arange(7))).round(2))
     [0.   0.5  1.   0.85 0.5  0.15 0.  ]
     """
-    fall = cosine(peak_value, end_value, _rest(decay_steps, warmup_steps), exponent)
+    check_numbers(peak_value=peak_value)
+    fall = cosine(peak_value, end_value, _rest(decay_steps, warmup_steps, "decay_steps", "warmup_steps"), exponent)
     return warmup(fall, warmup_steps, init_value)
 
 
@@ -95,6 +99,7 @@ def warmup_exponential_decay(
     >>> print(warmup_exponential_decay(0.0, 1.0, 2, transition_steps=2, decay_rate=0.25)(np.arange(5)))
     [0.   0.5  1.   0.5  0.25]
     """
+    check_numbers(peak_value=peak_value)
     fall = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
     return warmup(fall, warmup_steps, init_value)
 
@@ -118,6 +123,9 @@ def warmup_stable_decay(
     >>> print(warmup_stable_decay(1.0, 2, 2, 4)(np.arange(9)))
     [0.   0.5  1.   1.   1.   0.75 0.5  0.25 0.  ]
     """
+    check_numbers(peak_value=peak_value, end_value=end_value)
+    for name, steps in (("warmup_steps", warmup_steps), ("stable_steps", stable_steps), ("decay_steps", decay_steps)):
+        check_length(name, steps)
     rise = linear(0.0, peak_value, warmup_steps)
     fall = linear(peak_value, end_value, decay_steps)
     return in_turn([rise, constant(peak_value), fall], [warmup_steps, stable_steps])
@@ -138,6 +146,8 @@ def inverse_sqrt(peak_value: Scalar, warmup_steps: Length | Scalar) -> Schedule:
     >>> print(inverse_sqrt(1.0, 4)(np.array([0, 2, 4, 16])))
     [0.  0.5 1.  0.5]
     """
+    check_numbers(peak_value=peak_value)
+    check_length("warmup_steps", warmup_steps, above_0=True)
     return warmup(inverse_sqrt_decay(peak_value, warmup_steps), warmup_steps)
 
 
@@ -198,7 +208,8 @@ def piecewise_interpolate(
     boundaries, values = _levels(init_value, boundaries_and_scales)
     if not boundaries:
         return constant(init_value)
-    lasting = [boundaries[0], *(_rest(b, a) for a, b in pairwise(boundaries))]
+    name, of = "each boundary of boundaries_and_scales", "the one before it"
+    lasting = [boundaries[0], *(_rest(b, a, name, of) for a, b in pairwise(boundaries))]
     parts = [between(a, b, length) for (a, b), length in zip(pairwise(values), lasting, strict=True)]
     return in_turn(parts, lasting[:-1])
 
@@ -227,12 +238,11 @@ def cosine_onecycle(
     >>> print(cosine_onecycle(10, 1.0, pct_start=0.5)(np.array([0, 5, 10])))
     [4.e-02 1.e+00 4.e-06]
     """
+    check_numbers(peak_value=peak_value)
     _check_onecycle(transition_steps, pct_start=pct_start, div_factor=div_factor, final_div_factor=final_div_factor)
     up, whole = _steps(transition_steps, pct_start), _steps(transition_steps, 1.0)
-    first = peak_value / div_factor
-    return in_turn(
-        [cosine(first, peak_value, up), cosine(peak_value, first / final_div_factor, _rest(whole, up))], [up]
-    )
+    first, down = peak_value / div_factor, _rest(whole, up, "transition_steps", "the end of the rise")
+    return in_turn([cosine(first, peak_value, up), cosine(peak_value, first / final_div_factor, down)], [up])
 
 
 def linear_onecycle(
@@ -261,14 +271,17 @@ def linear_onecycle(
     >>> print(linear_onecycle(10, 1.0, pct_start=0.5, pct_final=0.8)(np.array([0, 5, 8, 10])))
     [4.e-02 1.e+00 4.e-02 4.e-06]
     """
+    check_numbers(peak_value=peak_value)
     shares = {"pct_start": pct_start, "pct_final": pct_final}
     _check_onecycle(transition_steps, **shares, div_factor=div_factor, final_div_factor=final_div_factor)
     if is_concrete(pct_start) and is_concrete(pct_final):
         require(pct_start < pct_final, f"pct_final must be above pct_start, {pct_start}, got {pct_final}")
     up, down = _steps(transition_steps, pct_start), _steps(transition_steps, pct_final)
-    first, last = peak_value / div_factor, _rest(_steps(transition_steps, 1.0), down)
-    parts = [linear(first, peak_value, up), linear(peak_value, first, _rest(down, up))]
-    return in_turn([*parts, linear(first, first / final_div_factor, last)], [up, _rest(down, up)])
+    first = peak_value / div_factor
+    fall = _rest(down, up, "the step of pct_final", "that of pct_start")
+    last = _rest(_steps(transition_steps, 1.0), down, "transition_steps", "the step of pct_final")
+    parts = [linear(first, peak_value, up), linear(peak_value, first, fall)]
+    return in_turn([*parts, linear(first, first / final_div_factor, last)], [up, fall])
 
 
 def sgdr(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
@@ -277,7 +290,7 @@ def sgdr(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
     Args:
         cosine_kwargs: arguments of `warmup_cosine_decay` for each cycle, at least one; a cycle lasts its `decay_steps`.
     Returns: a `Schedule`, level after the last cycle.
-    Raises: ValueError when there is no cycle, or an argument is out of its range.
+    Raises: ValueError when there is no cycle, or an argument is missing, unknown or out of its range.
     Source: Loshchilov & Hutter 2017, arXiv:1608.03983; `optax.sgdr_schedule`; `cosine_restarts` takes five numbers.
 
     >>> cycle = {"init_value": 0.0, "peak_value": 1.0, "warmup_steps": 2, "decay_steps": 4}
@@ -285,12 +298,21 @@ def sgdr(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
     [0.   0.5  1.   0.5  0.   0.25 0.5  0.25]
     """
     parts, lasting = [], []
-    for cycle in cosine_kwargs:
-        given = {"end_value": 0.0, "exponent": 1.0} | dict(cycle)
+    defaults = {"end_value": 0.0, "exponent": 1.0}
+    for place, cycle in enumerate(cosine_kwargs):
+        name = f"cosine_kwargs[{place}]"
+        for argument in cycle:
+            one_of(f"argument of {name}", argument, [*_WARMUP_COSINE_DECAY, *defaults])
+        missing = [argument for argument in _WARMUP_COSINE_DECAY if argument not in cycle]
+        require(not missing, f"{name} must hold {', '.join(missing)}, got {dict(cycle)}")
+        given = defaults | dict(cycle)
+        check_numbers(peak_value=given["peak_value"])
+        check_length("warmup_steps", given["warmup_steps"])
         rise, whole = given["warmup_steps"], given["decay_steps"]
+        fall = _rest(whole, rise, f"decay_steps of {name}", "its warmup_steps")
         parts.append(linear(given["init_value"], given["peak_value"], rise))
-        parts.append(cosine(given["peak_value"], given["end_value"], _rest(whole, rise), given["exponent"]))
-        lasting += [rise, _rest(whole, rise)]
+        parts.append(cosine(given["peak_value"], given["end_value"], fall, given["exponent"]))
+        lasting += [rise, fall]
     if not parts:
         raise ValueError("cosine_kwargs must hold the arguments of at least one cycle, got none")
     return in_turn(parts, lasting[:-1])
@@ -303,19 +325,20 @@ def _levels(init_value: Scalar, boundaries_and_scales: Levels | None) -> tuple[l
     for boundary, scale in pairs:
         within(f"scale at {boundary}", scale, 0.0)
         values.append(values[-1] * scale)
-    return [boundary for boundary, _ in pairs], values
+    boundaries = [boundary for boundary, _ in pairs]
+    check_boundaries("boundaries of boundaries_and_scales", boundaries)
+    return boundaries, values
 
 
-def _rest(whole: Any, part: Any) -> Any:
-    """What is left of a length after a part of it."""
-    units = [length.unit if isinstance(length, Length) else "steps" for length in (whole, part)]
+def _rest(whole: Any, part: Any, name: str, of: str) -> Any:
+    """What is left of a length, called `name`, after a part of it, called `of`."""
     if not isinstance(part, Length) and is_concrete(part) and part == 0:
         return whole
-    if units[0] != units[1]:
-        raise ValueError(f"lengths must be in one unit where one is part of the other, got {whole!r} and {part!r}")
-    a, b = (length.value if isinstance(length, Length) else length for length in (whole, part))
+    if unit_of(whole) != unit_of(part):
+        raise ValueError(f"{name} must be in one unit with {of}, {part!r}, got {whole!r}")
+    a, b = value_of(whole), value_of(part)
     if is_concrete(a) and is_concrete(b):
-        require(a > b, f"lengths must increase, got {whole!r} after {part!r}")
+        require(a > b, f"{name} must be above {of}, {part!r}, got {whole!r}")
     return Length(a - b, whole.unit) if isinstance(whole, Length) else a - b
 
 
@@ -328,7 +351,8 @@ def _steps(length: Any, share: Any) -> Any:
 
 
 def _check_onecycle(transition_steps: Any, **numbers: Any) -> None:
-    value = transition_steps.value if isinstance(transition_steps, Length) else transition_steps
-    within("transition_steps", value, 0.0, open_low=True)
+    check_length("transition_steps", transition_steps, above_0=True)
     for name, number in numbers.items():
-        within(name, number, 0.0, 1.0 if name.startswith("pct") else np.inf, open_low=True)
+        within(name, number, 0.0, open_low=True)
+        below = not name.startswith("pct") or not is_concrete(number) or number < 1
+        require(below, f"{name} must be a number in (0, 1), got {number!r}")

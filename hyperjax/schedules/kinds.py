@@ -52,11 +52,19 @@ def _progress(step: Array, length: Array) -> Array:
 
 def _whole_periods(step: Array, period: Array) -> Array:
     """How many whole periods fit into `step`; 0 for a period of 0."""
+    return _periods_and_rest(step, period)[0]
+
+
+def _periods_and_rest(step: Array, period: Array) -> tuple[Array, Array]:
+    """How many whole periods fit into `step`, and what is left of it; both 0 for a period of 0.
+
+    The remainder of two floats is a float, so nothing is rounded: at step 1e7 a quotient is off by whole steps.
+    """
+    moving = (period > 0) & (step > 0)
     guarded = jnp.where(period > 0, period, 1.0)
-    count = jnp.floor(step / guarded)
-    # Division is not correctly rounded on every backend, and a boundary must not come one step late.
-    count = jnp.where((count + 1) * guarded <= step, count + 1, count)
-    return jnp.where((period > 0) & (step > 0), count, 0.0)
+    begun = jnp.where(moving, step, 0.0)
+    rest = jax.lax.rem(begun, guarded)
+    return jax.lax.stop_gradient(jnp.round((begun - rest) / guarded)), rest
 
 
 def _constant(step: Array, lengths: list[Array], numbers: list[Array]) -> Array:
@@ -120,16 +128,19 @@ def _cosine_restarts(step: Array, lengths: list[Array], numbers: list[Array]) ->
     log_rate = jnp.log1p(rate)
 
     def begins(cycle: Array) -> Array:
-        """Start of a cycle, in first periods: the sum of the cycles before it."""
-        return jnp.where(growing, jnp.expm1(cycle * log_rate) / rate, cycle)
+        """Start of a cycle that is longer than the one before, in first periods: the sum of the cycles before it."""
+        return jnp.expm1(cycle * log_rate) / rate
 
-    elapsed = jnp.where((period > 0) & (step > 0), step / jnp.where(period > 0, period, 1.0), 0.0)
-    cycle = jnp.floor(jnp.where(growing, jnp.log1p(elapsed * rate) / log_rate, elapsed))
+    guarded = jnp.where(period > 0, period, 1.0)
+    elapsed = jnp.where((period > 0) & (step > 0), step / guarded, 0.0)
+    cycle = jnp.floor(jnp.log1p(elapsed * rate) / log_rate)
     # Both directions are rounded: a restart must come neither a step late nor a step early.
     slack = 8 * float(np.finfo(elapsed.dtype).eps) * jnp.maximum(elapsed, 1.0)
     cycle = jnp.where(begins(cycle + 1) <= elapsed + slack, cycle + 1, cycle)
     cycle = jax.lax.stop_gradient(jnp.where(begins(cycle) > elapsed + slack, cycle - 1, cycle))
-    progress = (elapsed - begins(cycle)) / jnp.where(growing, jnp.exp(cycle * log_rate), 1.0)
+    equal, rest = _periods_and_rest(step, period)  # exact, which the above is not where cycles are many
+    progress = jnp.where(growing, (elapsed - begins(cycle)) / jnp.exp(cycle * log_rate), rest / guarded)
+    cycle = jnp.where(growing, cycle, equal)
     weight = 0.5 * (1 + jnp.cos(np.pi * jnp.clip(progress, 0.0, 1.0)))
     peak = init_value * jnp.power(jnp.where(cycle > 0, peak_multiplier, 1.0), cycle)
     return peak * weight + end_value * (1 - weight)
@@ -137,8 +148,8 @@ def _cosine_restarts(step: Array, lengths: list[Array], numbers: list[Array]) ->
 
 def _triangular(step: Array, lengths: list[Array], numbers: list[Array]) -> Array:
     (half_period,), (low, high, peak_multiplier) = lengths[:1], numbers[:3]
-    cycle = _whole_periods(step, 2 * half_period)
-    halves = jnp.where(step > 0, step, 0.0) / jnp.where(half_period > 0, half_period, 1.0) - 2 * cycle  # in [0, 2)
+    cycle, place = _periods_and_rest(step, 2 * half_period)
+    halves = place / jnp.where(half_period > 0, half_period, 1.0)  # in [0, 2)
     height = jnp.where(half_period > 0, jnp.where(halves < 1, halves, 2 - halves), 0.0)
     return low + (high - low) * height * jnp.power(jnp.where(cycle > 0, peak_multiplier, 1.0), cycle)
 

@@ -52,15 +52,15 @@ def fraction(part: Scalar) -> Length:
     """A length of `part` times the run's total number of steps, accepted wherever a length in steps is.
 
     Args:
-        part: float[], no unit, at least 0; above 1 reaches past the end of the run.
+        part: float[], no unit, in [0, 1].
     Returns: a `Length`, which `Schedule.resolve` or `to_steps` turns into steps.
-    Raises: ValueError on a concrete part that is negative or not finite.
+    Raises: ValueError on a concrete part outside [0, 1].
     Source: written for this library.
 
     >>> fraction(0.1)
     fraction(0.1)
     """
-    within("fraction", part, 0.0)
+    within("fraction", part, 0.0, 1.0)
     return Length(part, "fraction")
 
 
@@ -105,6 +105,24 @@ def is_resolved(length: Any) -> bool:
     (True, False)
     """
     return bool(getattr(length, "is_resolved", not isinstance(length, Length)))
+
+
+def unit_of(length: Any) -> Unit:
+    """The unit that a length is in.
+
+    >>> unit_of(10), unit_of(epochs(1))
+    ('steps', 'epochs')
+    """
+    return length.unit if isinstance(length, Length) else "steps"
+
+
+def value_of(length: Any) -> Any:
+    """The number of a length, in its unit.
+
+    >>> value_of(10), value_of(epochs(1))
+    (10, 1)
+    """
+    return length.value if isinstance(length, Length) else length
 
 
 def scaled(length: Length | Scalar, factor: float) -> Any:

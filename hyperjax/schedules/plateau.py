@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hyperjax.checks import is_concrete, one_of, require, within
+from hyperjax.checks import is_concrete, one_of, require, whole_number, within
 from hyperjax.types import Array, PyTree, Scalar
 
 
@@ -37,7 +37,7 @@ def reduce_on_plateau(
     Each `update(..., value=...)` counts one value. The mean of `accumulation_size` of them improves on the best when
     it is below `(1 - rtol) best - atol` (mode "min"), or above `(1 + rtol) best + atol` ("max"). At the `patience`-th
     mean in a row that does not, `scale <- max(factor scale, min_scale)`, the count begins again, and the next
-    `cooldown` means are not counted.
+    `cooldown` means are not counted. Traced counts that are not whole are rounded up.
 
     Args:
         factor: float[], no unit, in (0, 1).
@@ -50,7 +50,7 @@ def reduce_on_plateau(
         mode: "min" for a value that should fall (a loss), "max" for one that should rise (an accuracy).
     Returns: an optax transformation whose state is a `PlateauState`; its update takes `value=`, float[]. Chain it
         behind a rule: `optax.chain(adam(1e-3), reduce_on_plateau())`. Every number may be traced.
-    Raises: ValueError when a concrete number is out of its range, or the mode is unknown.
+    Raises: ValueError when a concrete number is out of its range or a count is not whole, or the mode is unknown.
     Source: `optax.contrib.reduce_on_plateau`, whose counting this is, where numbers cannot be traced and the mode is
         "min". PyTorch's `ReduceLROnPlateau(patience=p)` reduces at the value after the p-th bad one.
 
@@ -71,9 +71,9 @@ def reduce_on_plateau(
     within("atol", atol, 0.0)
     if is_concrete(rtol) and is_concrete(atol):
         require((rtol > 0) | (atol > 0), f"rtol or atol must be above 0, got {rtol} and {atol}")
-    within("patience", patience, 1)
-    within("cooldown", cooldown, 0)
-    within("accumulation_size", accumulation_size, 1)
+    whole_number("patience", patience, 1)
+    whole_number("cooldown", cooldown, 0)
+    whole_number("accumulation_size", accumulation_size, 1)
     within("min_scale", min_scale, 0.0, 1.0)
     sign = 1.0 if mode == "min" else -1.0
     numbers = {
@@ -113,7 +113,7 @@ def plateau_step(state: PlateauState, value: Any, numbers: Mapping[str, Any], si
     """Count one value; `numbers` are the arguments of `reduce_on_plateau` by name, `sign` as in `plateau_start`."""
     count = optax.safe_increment(state.count)
     mean = (state.count * state.avg_value + jnp.asarray(value, state.avg_value.dtype)) / count
-    full = count == numbers["accumulation_size"]
+    full = count >= numbers["accumulation_size"]
     judged = _judged(state, mean, numbers, sign)._replace(count=jnp.zeros_like(count), avg_value=jnp.zeros_like(mean))
     waiting = state._replace(count=count, avg_value=mean)
     chosen = jax.tree.map(lambda new, old: jnp.where(full, new, old).astype(old.dtype), judged, waiting)
@@ -128,11 +128,12 @@ def _judged(state: PlateauState, mean: Array, numbers: Mapping[str, Any], sign: 
     improved = sign * mean < sign * bound  # false for nan, which counts as no improvement
     bad = jnp.where(improved, 0, optax.safe_increment(state.plateau_count))
     cooling = state.cooldown_count > 0
-    reduces = ~cooling & (bad == numbers["patience"])
+    pause = jnp.ceil(numbers["cooldown"])
+    reduces = ~cooling & (bad >= numbers["patience"])
     lowered = jnp.maximum(jnp.where(reduces, numbers["factor"], 1.0) * state.scale, numbers["min_scale"])
     return state._replace(
         scale=jnp.where(cooling, state.scale, lowered),
         best_value=jnp.where(improved, mean, state.best_value),
         plateau_count=jnp.where(cooling | reduces, 0, bad),
-        cooldown_count=jnp.where(cooling, state.cooldown_count - 1, jnp.where(reduces, numbers["cooldown"], 0)),
+        cooldown_count=jnp.where(cooling, state.cooldown_count - 1, jnp.where(reduces, pause, 0)),
     )

@@ -80,7 +80,8 @@ class Schedule:
         """
         if self.units:
             raise ValueError(
-                f"{self!r} has lengths in epochs or fractions of the run: call schedule.resolve(epoch_starts) first"
+                f"{self!r} has lengths in epochs or fractions of the run: call schedule.resolve(epoch_starts) first, "
+                "with np.arange(epochs + 1) * steps_per_epoch where all epochs are alike"
             )
         if np.ndim(self.starts) != 1:
             raise ValueError(f"{self!r} is a stack of schedules: call it under jax.vmap or jax.lax.map")

@@ -8,7 +8,7 @@ from hyperjax.checks import is_concrete, one_of
 from hyperjax.schedules.building import piece
 from hyperjax.schedules.composed import cosine_onecycle, linear_onecycle, warmup_stable_decay
 from hyperjax.schedules.kinds import KINDS, REQUIRED
-from hyperjax.schedules.lengths import Length, scaled
+from hyperjax.schedules.lengths import Length, scaled, value_of
 from hyperjax.schedules.schedule import Schedule
 from hyperjax.types import Scalar
 
@@ -92,7 +92,7 @@ did you mean 'alpha'?
         if not chosen.arguments:
             raise ValueError(f"{name} takes no arguments, got {argument!r}")
         one_of(f"argument of {name}", argument, chosen.arguments)
-    length = span.value if isinstance(span, Length) else span
+    length = value_of(span)
     if is_concrete(length) and length == 0:
         span = 1.0  # no step is left to spend: only the value at the start is ever read, as what a warm-up aims at
     return chosen.build(**(chosen.defaults(span) | given))

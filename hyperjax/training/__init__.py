@@ -3,6 +3,7 @@
 from hyperjax.training.engine import Engine
 from hyperjax.training.evaluate import evaluate, predict
 from hyperjax.training.fitting import fit, fit_population, resume
+from hyperjax.training.forking import Difference, Fork, fork
 from hyperjax.training.mapping import Population, population
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
@@ -10,7 +11,9 @@ from hyperjax.training.settings import Settings
 from hyperjax.training.structure import Structure
 
 __all__ = [
+    "Difference",
     "Engine",
+    "Fork",
     "Population",
     "Recipe",
     "Run",
@@ -20,6 +23,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_population",
+    "fork",
     "population",
     "predict",
     "resume",

@@ -55,6 +55,7 @@ def of_layout(layout: str) -> tuple[jax.Device, ...]:
     Under "vmap" all of this host's; under "map" one, whose cores are served by threads. Where `jax.default_device` is
     set, that one.
     """
-    if layout == "map" or jax.config.jax_default_device is not None:
-        return (jax.config.jax_default_device or jax.local_devices()[0],)
-    return tuple(jax.local_devices())
+    chosen: Any = jax.config.jax_default_device  # type: ignore[attr-defined, unused-ignore]
+    if chosen is not None:
+        return (jax.local_devices(backend=chosen)[0] if isinstance(chosen, str) else chosen,)
+    return tuple(jax.local_devices()[:1] if layout == "map" else jax.local_devices())

@@ -18,6 +18,7 @@ from hyperjax.training.devices import of_layout
 from hyperjax.training.harvest import to_run, weights_of
 from hyperjax.training.lowering import group_key, lower_together
 from hyperjax.training.mapping import LAYOUTS, resolved
+from hyperjax.training.precision import of_products
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 from hyperjax.training.settings import Settings
@@ -182,8 +183,7 @@ class Engine:
         tree = jax.tree.structure(settings[0])
         # No more devices than there are members: one that only pads would be kept busy for nothing.
         devices = tuple(of_layout(resolved(layout)) if self._devices is None else self._devices)[: len(places)]
-        ambient = jax.config.jax_default_matmul_precision  # what a caller's `with jax.default_matmul_precision` says
-        name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, segment_steps, ambient, devices)
+        name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, segment_steps, of_products(), devices)
         known = self.task.trainers
         if name not in known:
             known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps, devices=devices)

@@ -10,6 +10,7 @@ from hyperjax.checks import one_of
 from hyperjax.schedules import Schedule
 from hyperjax.tasks import Task
 from hyperjax.training.recipe import Recipe
+from hyperjax.training.recipe_checks import LOOKAHEAD
 from hyperjax.training.settings import Settings
 from hyperjax.training.structure import Structure
 
@@ -29,7 +30,8 @@ def in_force(
         task, structure: what was trained, and the static part of how.
         recipe, settings: what was written, and the leaves that it became.
         scale: f32[all steps], what a plateau left of the rate; None where none was followed.
-        name: "learning_rate", or any other number that the recipe has or takes a default for.
+        name: "learning_rate", or any other number that the recipe has or takes a default for: "weight_decay", "b1",
+            and with its field where two are called alike, "loss_arguments.alpha" and "activation_arguments.alpha".
         steps: i64[n].
     Returns: f32[n].
     Raises: ValueError for a name that this recipe has no number for.
@@ -39,26 +41,48 @@ def in_force(
         rate = rate * structure.rate_factors(steps).astype(np.float32) if structure.ramp else rate
         return rate if scale is None else rate * scale[steps]
     known = _numbers(recipe, task)
-    number = known[one_of("name", name, ["learning_rate", *known])]
+    number = known[_full(name, known)]
     if isinstance(number, Schedule):
         number = number.resolve(structure.epoch_starts(int(settings.steps)))(steps)
     return np.broadcast_to(np.asarray(number, np.float32), steps.shape)
 
 
+def _full(name: str, known: dict[str, Any]) -> str:
+    """The name with the field that it is in, where a bare one says which."""
+    fields = [full for full in known if full.partition(".")[2] == name]
+    if name in known or not fields:
+        return one_of("name", name, ["learning_rate", *known, *(full.partition(".")[2] for full in known)])
+    if len(fields) > 1:
+        raise ValueError(f"name must say which of {' and '.join(fields)} is meant, got {name!r}")
+    return fields[0]
+
+
 def _numbers(recipe: Recipe, task: Task) -> dict[str, Any]:
-    known: dict[str, Any] = {}
-    if isinstance(recipe.optimizer, str):
-        known |= {n: a.default for n, a in optimizers.numbers(recipe.optimizer).items() if a.default is not None}
-    known |= recipe.rule_arguments
+    """Every number of a recipe: a field's own by its name, one of several in a field as `field.name`."""
+    known: dict[str, Any] = {"weight_decay": recipe.weight_decay, "momentum": recipe.momentum, "l2": recipe.l2}
+    known |= {field: getattr(recipe, field) for field in ("l1", "proximal_l1", "gradient_noise", "dropout")}
     for field in ("clip_norm", "clip_value", "clip_adaptive", "max_norm"):
         value = getattr(recipe, field)
         known[field] = math.inf if value is None else value
-    known |= {field: getattr(recipe, field) for field in ("l1", "proximal_l1", "gradient_noise")}
+    for field in ("sam", "average"):
+        known[field] = getattr(recipe, field) or 0.0
+    several: dict[str, dict[str, Any]] = {"optimizer_arguments": dict(recipe.optimizer_arguments)}
+    if isinstance(recipe.optimizer, str):
+        defaults = {n: a.default for n, a in optimizers.numbers(recipe.optimizer).items() if a.default is not None}
+        for field in ("weight_decay", "momentum", "l2"):
+            default = defaults.pop(field, 0.0)
+            known[field] = default if known[field] is None else known[field]
+        several["optimizer_arguments"] = defaults | several["optimizer_arguments"]
+    smoothing = {} if recipe.label_smoothing is None else {"label_smoothing": recipe.label_smoothing}
+    several["loss_arguments"] = dict(recipe.loss_arguments) | smoothing
     if isinstance(task.loss, str) and task.kind is not None:
         row = losses.LOSSES[task.kind][recipe.loss or task.loss]
-        known |= {row.number.name: row.number.default} if row.number else {}
-    known |= recipe.loss_arguments
-    known |= activations.NUMBERS.get(recipe.activation or "", {}) | dict(recipe.activation_arguments)
-    for field in ("label_smoothing", "dropout", "sam", "average"):
-        known |= {} if getattr(recipe, field) is None else {field: getattr(recipe, field)}
-    return known | dict[str, Any](recipe.hyperparameters)
+        own = {row.number.name: row.number.default} if row.number else {}
+        several["loss_arguments"] = own | several["loss_arguments"]
+    several["activation_arguments"] = activations.NUMBERS.get(recipe.activation or "", {}) | dict(
+        recipe.activation_arguments
+    )
+    several["lookahead"] = LOOKAHEAD | dict(recipe.lookahead) if recipe.lookahead else {}
+    several |= {field: dict(getattr(recipe, field)) for field in ("rate_multipliers", "hyperparameters")}
+    known |= {f"{field}.{name}": value for field, numbers in several.items() for name, value in numbers.items()}
+    return {name: number for name, number in known.items() if number is not None}

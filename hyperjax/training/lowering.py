@@ -11,13 +11,13 @@ import numpy as np
 
 from hyperjax import activations, losses, optimizers, schedules
 from hyperjax.batching import scale_learning_rate
-from hyperjax.checks import one_of, require
+from hyperjax.checks import nearest, one_of, require
 from hyperjax.optimizers import Form
 from hyperjax.schedules import Length, Schedule
 from hyperjax.tasks import Task
 from hyperjax.training.following import NOTHING
 from hyperjax.training.recipe import Recipe
-from hyperjax.training.recipe_checks import LOOKAHEAD, PLATEAU, RAMP, STOPPING
+from hyperjax.training.recipe_checks import LOOKAHEAD, PLATEAU, RAMP, STOPPING, check_schedules
 from hyperjax.training.settings import Settings
 from hyperjax.training.stages import STAGES
 from hyperjax.training.structure import Structure
@@ -147,6 +147,7 @@ def _settings(recipe: Recipe, task: Task, structure: Structure, holds: _Holds) -
         values = {argument: own.get(argument, STAGES[name].neutral(argument)) for argument in arguments}
         return {k: _steps(v, epoch_starts) if isinstance(v, Length) else resolved(v) for k, v in values.items()}
 
+    check_schedules(recipe, resolved, steps)
     return Settings(
         learning_rate=resolved(recipe.learning_rate),
         shape=(resolved(schedules.warmup(shape, warmup)) if warmup else shape) if holds.shape else None,
@@ -318,7 +319,7 @@ def _loss_arguments(recipe: Recipe, task: Task, structure: Structure, resolved: 
     own = table[name].number
     for argument, value in given.items():
         if own is None or argument != own.name:
-            allowed = f"only {own.name}" if own else "no number"
+            allowed = f"only {own.name}{nearest(argument, [own.name])}" if own else "no number"
             raise ValueError(f"{argument} must be left out for the loss {name}, which reads {allowed}; got {value!r}")
         inside = callable(value) or own.low <= value < own.high
         require(inside, f"{argument} must be a number in [{own.low:g}, {own.high:g}), got {value!r}")

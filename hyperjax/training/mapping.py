@@ -14,6 +14,7 @@ from jax import lax
 
 from hyperjax.checks import one_of, positive_integer
 from hyperjax.training.devices import Placing, Spread, of_layout
+from hyperjax.training.precision import of_products
 from hyperjax.types import PyTree
 
 LAYOUTS = ("auto", "map", "vmap")
@@ -92,7 +93,7 @@ class Population:
         self.threads = threads or os.cpu_count() or 1
         self._layout, self._donate, self._devices = layout, donate, devices
         # A `with jax.default_matmul_precision(...)` holds in the caller's thread alone, and our threads compile too.
-        self._precision = jax.config.jax_default_matmul_precision
+        self._precision = of_products()
         self._compiled: dict[Any, Any] = {}
         self._lock = threading.Lock()
 

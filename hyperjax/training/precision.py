@@ -8,6 +8,11 @@ import jax.numpy as jnp
 from hyperjax.types import PyTree
 
 
+def of_products() -> Any:
+    """What the caller's `with jax.default_matmul_precision(...)` asks for; None where nobody asks."""
+    return jax.config.jax_default_matmul_precision  # type: ignore[attr-defined, unused-ignore]
+
+
 def in_precision(tree: PyTree, dtype: str | None) -> PyTree:
     """The tree with its floats in another type; None, and whatever is no float, stay as they are.
 

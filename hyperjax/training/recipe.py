@@ -137,7 +137,9 @@ class Recipe:
             if f.default_factory is not MISSING:
                 if not isinstance(value, Mapping):
                     raise ValueError(f"{f.name} must be a mapping from names to values, got {value!r}")
-                object.__setattr__(self, f.name, {str(k): _plain(v, f"{f.name}[{k!r}]") for k, v in value.items()})
+                object.__setattr__(
+                    self, f.name, {str(k): _tupled(_plain(v, f"{f.name}[{k!r}]")) for k, v in value.items()}
+                )
             else:
                 object.__setattr__(self, f.name, _plain(value, f.name))
         check(self)
@@ -227,3 +229,8 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, np.generic | np.ndarray | jax.Array) and np.ndim(value) == 0:
         return value.item()
     return value
+
+
+def _tupled(value: Any) -> Any:
+    """Lists, which JSON makes of tuples, as tuples."""
+    return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value

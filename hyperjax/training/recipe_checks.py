@@ -1,12 +1,13 @@
 """What a recipe may hold: every field's kind and range, and which fields can matter beside one another."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from hyperjax import activations, losses, optimizers, schedules
-from hyperjax.checks import is_concrete, nearest, one_of, require, within
+from hyperjax.checks import is_concrete, nearest, one_of, require, whole_number, within
 from hyperjax.schedules import Length, Schedule, reduce_on_plateau
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ def _check_numbers(recipe: "Recipe") -> None:
         within(name, getattr(recipe, name), 0.0, open_low=True)
     for name in _SHARES:
         within(name, getattr(recipe, name), 0.0, 1.0)
+    smoothing = recipe.label_smoothing
+    within("label_smoothing", smoothing)
+    if isinstance(smoothing, int | float):
+        require(0 <= smoothing < 1, f"label_smoothing must be a number in [0, 1), got {smoothing!r}")
     for name in _LENGTHS:
         if not isinstance(getattr(recipe, name), Length):
             within(name, getattr(recipe, name), 0.0)
@@ -74,6 +79,25 @@ def _check_numbers(recipe: "Recipe") -> None:
         within(f"hyperparameters[{name!r}]", value)
     for name, value in recipe.rate_multipliers.items():
         within(f"rate_multipliers[{name!r}]", value, 0.0)
+
+
+def check_schedules(recipe: "Recipe", resolved: Callable[[Any], Any], steps: int) -> None:
+    """Raise a ValueError for a field whose schedule leaves the field's range at some step of a run.
+
+    Looked at are 65 steps evenly spaced over the run, its first and last among them.
+    """
+    ranges = dict.fromkeys(_AT_LEAST_0, (0.0, np.inf)) | dict.fromkeys(_SHARES, (0.0, 1.0))
+    ranges |= dict.fromkeys(_ABOVE_0, (0.0, np.inf))
+    for name, (low, high) in ranges.items():
+        schedule = getattr(recipe, name)
+        if isinstance(schedule, Schedule):
+            values = np.asarray(resolved(schedule)(np.linspace(0, steps - 1, 65).round()), np.float64)
+            beyond = ~((values >= low) & (values <= high))
+            if beyond.any():
+                raise ValueError(
+                    f"{name} must stay in [{low:g}, {high:g}{']' if np.isfinite(high) else ')'} at every step, "
+                    f"got a schedule that is {values[beyond][0]:g} at one: {schedule!r}"
+                )
 
 
 def _check_sizes(recipe: "Recipe") -> None:
@@ -186,9 +210,9 @@ def _check_mappings(recipe: "Recipe") -> None:
                 raise ValueError(f"{field}[{name!r}] must be a number, got {value!r}")
     plateau = PLATEAU | dict(recipe.plateau)
     reduce_on_plateau(**{name: value for name, value in plateau.items() if name != "metric"})
-    within("early_stopping['patience']", recipe.early_stopping.get("patience", 1), 1)
+    whole_number("early_stopping['patience']", recipe.early_stopping.get("patience", 1), 1)
     within("early_stopping['min_gain']", recipe.early_stopping.get("min_gain", 0.0), 0.0)
-    within("lookahead['sync_period']", recipe.lookahead.get("sync_period", 1), 1)
+    whole_number("lookahead['sync_period']", recipe.lookahead.get("sync_period", 1), 1)
     within("lookahead['slow_step_size']", recipe.lookahead.get("slow_step_size", 1.0), 0.0, 1.0)
     if recipe.rate_multipliers and recipe.proximal_l1 != 0:
         raise ValueError(

@@ -6,6 +6,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from hyperjax.tasks import Task
 from hyperjax.training.recipe import Recipe
 
 MOST_RECORDED_STEPS = 4096  # a longer run keeps every k-th step
@@ -50,6 +51,7 @@ class Run:
     best: int | None
     _numbers: Callable[[str, np.ndarray], np.ndarray] = field(repr=False)
     _model: Callable[[], Any] = field(repr=False)
+    _task: Task | None = field(repr=False, default=None)
 
     @property
     def diverged(self) -> bool:
@@ -77,7 +79,8 @@ class Run:
         """Value of one of the recipe's numbers at each recorded step, schedules and warm-up applied.
 
         Args:
-            name: "learning_rate", "weight_decay", "dropout", "b1", ... whatever number this run's recipe has.
+            name: "learning_rate", "weight_decay", "dropout", "b1", ... whatever number this run's recipe has, with its
+                field where two are called alike ("loss_arguments.alpha").
         Returns: f32[r], beside `steps`.
         Raises: ValueError for a name that this run has no number for.
         """

@@ -50,13 +50,27 @@ class Stage(NamedTuple):
         return jnp.any(jnp.stack([jnp.asarray(n) != self.neutral(name) for name, n in numbers.items()]))
 
 
+def _clip_adaptive(numbers: Mapping[str, Any], moment: Moment) -> optax.GradientTransformation:
+    """Optax's clip with the units of the other stages: all axes but the last are inputs, also of three axes or six."""
+    clip = optax.adaptive_grad_clip(numbers["clipping"])
+
+    def by_unit(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]) if leaf.ndim > 2 else leaf, tree)
+
+    def clipped(gradient: PyTree, weights: PyTree) -> PyTree:
+        changed, _ = clip.update(by_unit(gradient), optax.EmptyState(), by_unit(weights))
+        return jax.tree.map(lambda new, old: new.reshape(old.shape), changed, gradient)
+
+    return optax.stateless(clipped)
+
+
 def _noise(numbers: Mapping[str, Any], moment: Moment) -> optax.GradientTransformation:
     return optax.stateless(lambda g, _: optimizers.gradient_noise(moment.key, g, numbers["deviation"]))
 
 
 BEFORE: dict[str, Stage] = {  # in the order of a step, on the gradient; clipping by its norm is done before
     "clip_value": Stage(lambda n, _: optax.clip(n["max_delta"]), {"max_delta": math.inf}),
-    "clip_adaptive": Stage(lambda n, _: optax.adaptive_grad_clip(n["clipping"]), {"clipping": math.inf}, whole=True),
+    "clip_adaptive": Stage(_clip_adaptive, {"clipping": math.inf}, whole=True),
     "centralize": Stage(lambda n, _: optimizers.centralize(), {"share": 0.0}, whole=True),
     "gradient_noise": Stage(_noise, {"deviation": 0.0}),
     "l1": Stage(lambda n, _: regularizers.add_elastic_net(n["l1"]), {"l1": 0.0}),
@@ -111,11 +125,10 @@ def after(
 
 def evaluated(states: dict[str, PyTree], weights: PyTree, settings: Settings) -> PyTree:
     """The weights that a member is judged by: an average or lookahead's slow ones where it keeps them."""
-    for name, field in (("lookahead", "slow"), ("average", "average")):
+    for name in ("lookahead", "average"):
         if name in states:
             on = STAGES[name].on(_now(settings, name, 0))
-            kept = getattr(states[name], field)
-            weights = lax.cond(on, lambda kept, _: kept, lambda _, weights: weights, kept, weights)
+            weights = lax.cond(on, lambda kept, own: kept.like(own), lambda _, own: own, states[name], weights)
     return weights
 
 

@@ -139,6 +139,7 @@ class Trainer:
         start: tuple[PyTree, PyTree] | None = None,
         on_segment: Callable[[int, Harvest], None] | None = None,
         store: Callable[[int], ChunkStore] | None = None,
+        begin: Saved | None = None,
     ) -> Generator[tuple[list[int], Harvest]]:
         """Train members chunk by chunk; yield the members' numbers and what they left, as each chunk ends.
 
@@ -149,6 +150,7 @@ class Trainer:
             on_segment: called as `on_segment(first member of the chunk, harvest)` after each segment, from whichever
                 thread serves the chunk.
             store: gives the store of a chunk by its number: a chunk goes on from what is there, and is kept there.
+            begin: a lone member between two segments, from which every member goes on.
         """
         roots = _roots(seeds)
         chunks = [list(range(i, min(i + width, len(seeds)))) for i in range(0, len(seeds), width)]
@@ -166,7 +168,7 @@ class Trainer:
             harvest = None
             with contextlib.ExitStack() as open_stores:
                 kept = None if store is None else open_stores.enter_context(contextlib.closing(store(number)))
-                for harvest in self._chain(len(chunk), settings, roots, start, kept):
+                for harvest in self._chain(len(chunk), settings, roots, start, kept, begin):
                     if on_segment is not None:
                         on_segment(chunk[0], harvest)
             assert harvest is not None
@@ -182,9 +184,13 @@ class Trainer:
         settings: Settings,
         roots: np.ndarray,
         start: tuple[PyTree, PyTree] | None,
-        store: ChunkStore | None,
+        store: ChunkStore | None = None,
+        begin: Saved | None = None,
     ) -> Iterator[Harvest]:
         saved = None if store is None else self._saved(store, members, settings, roots)
+        if saved is None and begin is not None:
+            carry, records = jax.tree.map(lambda leaf: np.repeat(leaf, members, 0), (begin.carry, begin.records))
+            saved = begin._replace(carry=carry, records=records)
         if saved is not None and saved.done:
             yield Harvest(saved.records, saved.carry, True)
         elif saved is not None:
@@ -200,6 +206,12 @@ class Trainer:
         else:
             carry = self._warm.compile(settings, *start)(settings, *start)
             yield from self._from(carry, members, settings, roots, store)
+
+    def after_first_segment(self, settings: Settings, seed: int) -> Saved:
+        """One member, trained for one segment."""
+        row = jax.tree.map(lambda leaf: np.asarray(leaf)[None], settings)
+        harvest = next(self._chain(1, row, _roots([seed]), None))
+        return Saved(self._phase, self.steps, harvest.done, harvest.carry, harvest.records)
 
     def _saved(self, store: ChunkStore, members: int, settings: Settings, roots: np.ndarray) -> Saved | None:
         carry = jax.eval_shape(self.init.mapped, settings, roots)

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from sklearn.linear_model import LinearRegression
 
 import hyperjax as hj
@@ -12,6 +13,17 @@ from hyperjax.training.mapping import Population
 from tests.training.made import classes
 
 DIGITS, DIABETES = hj.tasks.digits(widths=(32,)), hj.tasks.diabetes()
+
+
+class Flat(nnx.Module):
+    """A linear model without an axis for its only output."""
+
+    def __init__(self, rngs, outputs):
+        self.linear = nnx.Linear(4, outputs, rngs=rngs)
+
+    def __call__(self, x):
+        y = self.linear(x)
+        return y[:, 0] if y.shape[1] == 1 else y
 
 
 def gains(make, task, against="mean"):
@@ -70,6 +82,36 @@ def test_members_are_one_population_and_rounds_one_program(monkeypatch):
     line = hj.Task(lambda rngs: hj.models.MLP(1, 1, (4,), rngs=rngs), {"train": (x, x**2)}, "squared_error", mean)
     boosting(line, hj.Recipe(epochs=1, batch_size=12), members=4)
     assert compiled == ["_start", "_advance"]
+
+
+@pytest.mark.parametrize("kind", ["real", "binary", "mask"])
+@pytest.mark.parametrize("combine", ["mean", "vote"])
+def test_targets_of_every_shape_and_kind_are_combined(kind, combine):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+
+    def model(rngs):
+        return Flat(rngs, outputs=3 if kind == "mask" else 1)
+
+    y = x[:, :3] if kind == "mask" else x[:, 0]
+    y = y if kind == "real" else (y > 0).astype(np.int32)
+    loss = {"real": "squared_error", "binary": "binary_cross_entropy", "mask": "dice"}[kind]
+    measure = hj.metrics.mean_absolute_error if kind == "real" else lambda p, t: ((p > 0) == (t > 0)).mean()
+    task = hj.Task(model, {"train": (x[:48], y[:48]), "test": (x[48:], y[48:])}, loss=loss, metrics={"score": measure})
+    ensemble = bagging(task, hj.Recipe(epochs=4, learning_rate=0.05), members=3, combine=combine)
+    outputs = np.stack([predict(run.model, x[48:]) for run in ensemble.members]).astype(np.float64)
+    joint = ensemble.predict(x[48:])
+    if kind == "real":
+        expected = outputs.mean(0)
+    elif combine == "vote":
+        share = (outputs > 0).mean(0)
+        assert ((joint > 0) == (share > 0.5)).all()  # three members: no tie
+        return
+    else:
+        share = (1 / (1 + np.exp(-outputs))).mean(0)
+        expected = np.log(share / (1 - share))
+    np.testing.assert_allclose(joint, expected, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(ensemble.out_of_bag) and joint.shape == y[48:].shape
 
 
 def test_bootstrap_counts_are_what_the_losses_are_multiplied_by():

@@ -17,6 +17,8 @@ _VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"bias_correction": True, "centered": True, "eps": 0.1},
     ],
     "adam": [{"nesterov": True}, {"eps_root": 1e-6}],
+    "nadam": [{"nesterov": False}],
+    "nadamw": [{"nesterov": False}],
     "radam": [{"nesterov": True}, {"threshold": 7.0}],
     "adadelta": [{"l2": 0.01}],
     "lion": [{"weight_decay": 0.0}],

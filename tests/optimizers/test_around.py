@@ -80,6 +80,65 @@ def test_an_exponential_average_by_hand_and_the_mean_of_the_weights():
     np.testing.assert_allclose(late["layer"]["bias"][-1], weights[2:].mean(0), rtol=1e-6)
 
 
+def test_an_average_of_narrow_weights_moves_and_is_given_back_in_their_type():
+    transform = optimizers.average_weights(0.999)
+    w = {"w": jnp.array(1.0, jnp.bfloat16)}
+
+    def step(state, move):
+        return transform.update({"w": move}, state, w)[1], None
+
+    moves = jnp.concatenate([jnp.zeros(1), jnp.ones(2000)]).astype(jnp.bfloat16)  # at 1, then 2000 times at 2
+    state = jax.lax.scan(step, transform.init(w), moves)[0]
+    np.testing.assert_allclose(state.average["w"], 2 - 0.999**2000, rtol=1e-4)
+    assert state.average["w"].dtype == jnp.float32
+    assert state.like(w)["w"] == jnp.bfloat16(2 - 0.999**2000) and state.like(w)["w"].dtype == jnp.bfloat16
+
+
+def test_slow_weights_of_narrow_ones_move():
+    transform = optimizers.lookahead(1, 0.001)
+    w = jnp.array(1.0, jnp.bfloat16)
+    state = transform.init(w)
+    for _ in range(10):  # 0.001 is less than half the distance of 1 to the next number in bfloat16
+        _, state = transform.update(jnp.array(1.0, jnp.bfloat16), state, w)
+    slow = 1.0
+    for _ in range(10):
+        slow += 0.001 * (2.0 - slow)
+    np.testing.assert_allclose(state.slow, slow, rtol=1e-6)
+    assert state.like(w) == jnp.bfloat16(slow) and state.like(w).dtype == jnp.bfloat16
+
+
+def test_traced_counts_that_are_not_whole_are_rounded_up():
+    for make, count in ((optimizers.lookahead, 2.5), (lambda n: optimizers.average_weights(1.0, n), 1.5)):
+        around = jax.jit(lambda n, make=make: path(optax.chain(optimizers.sgd(0.05), make(n)), 7))(count)
+        chex.assert_trees_all_close(around, path(optax.chain(optimizers.sgd(0.05), make(np.ceil(count))), 7), rtol=1e-6)
+
+
+def test_a_missing_gradient_stays_missing_and_its_slot_as_it_was():
+    params = {"a": jnp.ones(2), "b": jnp.full(2, 2.0)}
+    missing, whole = {"a": None, "b": jnp.ones(2)}, {"a": jnp.ones(2), "b": jnp.ones(2)}
+    for transform, slot in (
+        (optimizers.average_weights(0.5), "average"),
+        (optimizers.lookahead(1, 0.25), "slow"),
+        (optimizers.centralize(), None),
+        (optimizers.scale_by_group({"a": 2.0, "b": 3.0}), None),
+        (optax.chain(optimizers.adam(0.1), optimizers.lookahead(1), optimizers.average_weights()), None),
+    ):
+        state = transform.init(params)
+        updates, new = transform.update(missing, state, params)
+        expected, expected_state = transform.update(whole, state, params)
+        assert updates["a"] is None
+        np.testing.assert_array_equal(updates["b"], expected["b"])
+        assert jax.tree.structure(new) == jax.tree.structure(state)
+        if slot is not None:
+            np.testing.assert_array_equal(getattr(new, slot)["a"], getattr(state, slot)["a"])
+            np.testing.assert_array_equal(getattr(new, slot)["b"], getattr(expected_state, slot)["b"])
+    seen = optimizers.sharpness_aware(lambda p: {"a": None, "b": p["b"]}, params, 1.0)
+    assert seen["a"] is None
+    np.testing.assert_allclose(seen["b"], 2 + 0.5**0.5, rtol=1e-6)
+    noisy = optimizers.gradient_noise(jax.random.key(0), missing, 0.1)
+    assert noisy["a"] is None and np.any(noisy["b"] != 1)
+
+
 def test_lookahead_follows_optax():
     theirs = optax.lookahead(optax.adam(0.1), sync_period=3, slow_step_size=0.4)
     params = optax.LookaheadParams.init_synced(PARAMS)
@@ -196,7 +255,9 @@ def test_the_effective_rate_is_what_the_direction_was_multiplied_by(name, argume
     [
         (lambda: optimizers.average_weights(1.5), r"decay must be a number in \[0, 1\], got 1.5"),
         (lambda: optimizers.average_weights(0.9, -1), "start"),
+        (lambda: optimizers.average_weights(0.9, 2.5), "start must be a whole number of at least 0, got 2.5"),
         (lambda: optimizers.lookahead(0), "sync_period"),
+        (lambda: optimizers.lookahead(2.5), "sync_period must be a whole number of at least 1, got 2.5"),
         (lambda: optimizers.lookahead(5, 1.1), "slow_step_size"),
         (lambda: optimizers.gradient_noise(jax.random.key(0), PARAMS, -1.0), "deviation"),
         (lambda: optimizers.sharpness_aware(jax.grad(loss), PARAMS, -1.0), "radius"),

@@ -43,11 +43,10 @@ def test_absent_slots_are_none():
 )
 def test_arguments_order_and_defaults_are_those_of_optax(name):
     ours = inspect.signature(getattr(optimizers, name)).parameters
-    alike = {"nadam": "adam", "nadamw": "adamw", "momentum": "sgd"}  # optax's NAdams are these with one number set
-    theirs = inspect.signature(getattr(optax, alike.get(name, name)))
+    theirs = inspect.signature(optax.sgd if name == "momentum" else getattr(optax, name))
     wanted = [(p.name, p.default) for p in theirs.parameters.values()]
     if name in ("nadam", "nadamw"):
-        wanted[-1] = ("momentum_decay", None)  # PyTorch's, behind them, in the place of `nesterov`
+        wanted.append(("momentum_decay", None))  # PyTorch's, behind them
     if name == "momentum":
         wanted = [("learning_rate", inspect.Parameter.empty), ("momentum", 0.9), ("accumulator_dtype", None)]
     assert [(p.name, p.default) for p in ours.values()] == wanted
@@ -80,11 +79,46 @@ def test_union_and_widening_give_one_structure():
         ("radam", {"threshold": 3.0}, "threshold"),
         ("sgd", {"weight_decay": -1.0}, "weight_decay"),
         ("rmsprop", {"nesterov": True}, "nesterov needs a momentum"),
+        ("nadam", {"nesterov": False, "momentum_decay": 0.1}, "momentum_decay must be None where nesterov is False"),
     ],
 )
 def test_bad_rows_are_refused_by_name(name, arguments, message):
     with pytest.raises(ValueError, match=message):
         rule(name, **arguments)
+
+
+@pytest.mark.parametrize("name", optimizers.names())
+def test_a_rate_that_is_no_number_of_at_least_0_is_refused(name):
+    make = getattr(optimizers, name)
+    for bad in (-0.1, np.nan, np.inf, "x", True, np.float32(-1.0), jnp.float32(-1.0)):
+        with pytest.raises(ValueError, match=r"learning_rate must be a number in \[0, inf\), got"):
+            make(bad)
+    if name != "adadelta":  # where None means 1
+        with pytest.raises(ValueError, match="learning_rate must be a number of at least 0 or a schedule, got None"):
+            make(None)
+    for good in (0.0, 1, np.float32(0.1), jnp.float32(0.1), lambda count: -0.1):
+        make(good)
+    jax.eval_shape(lambda rate: make(rate).init(params()), jnp.float32(-0.1))
+
+
+def test_adadelta_without_a_rate_keeps_the_sign_as_in_optax():
+    transform, theirs = optimizers.adadelta(), optax.adadelta()
+    found = transform.update(params(), transform.init(params()), params())[0]
+    expected = theirs.update(params(), theirs.init(params()), params())[0]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+    with pytest.raises(ValueError, match="weight_decay must be"):
+        optimizers.adadelta(1.0, weight_decay=-2.0)
+
+
+@pytest.mark.parametrize("make", [optimizers.momentum, optimizers.adam, optimizers.adamw, optimizers.adadelta])
+def test_a_gradient_of_another_shape_is_refused_by_name(make):
+    p = {"layer": {"w": jnp.ones((2, 3))}, "b": jnp.ones(())}
+    transform = make(0.1)
+    match = r"updates must have the shape of the parameter at 'layer/w', \(2, 3\), got \(3, 2\)"
+    with pytest.raises(ValueError, match=match):
+        jax.jit(transform.update)({"layer": {"w": jnp.ones((3, 2))}, "b": 1.0}, transform.init(p), p)
+    with pytest.raises(ValueError, match=r"of the parameter, \(3,\), got \(1,\)"):
+        transform.update(jnp.ones(1), transform.init(jnp.ones(3)), jnp.ones(3))
 
 
 @pytest.mark.parametrize("name", optimizers.names())

@@ -9,7 +9,7 @@ import pytest
 import hyperjax as hj
 from hyperjax.training.engine import Engine
 from hyperjax.training.mapping import Population
-from tests.training.made import classes
+from tests.training.made import Net, classes
 
 OPTIMIZERS = (
     "sgd",
@@ -205,6 +205,31 @@ def test_numbers_in_force_are_those_of_the_schedule():
     np.testing.assert_allclose(run.in_force("b1"), 0.9)
     with pytest.raises(ValueError, match=r"name must be one of learning_rate.*'b3'"):
         run.in_force("b3")
+
+
+def test_a_number_in_force_says_whose_it_is_where_two_are_called_alike():
+    rng = np.random.default_rng(0)
+    masks = (rng.random((24, 3)) < 0.5).astype(np.int32)
+    data = {"train": (rng.normal(size=(24, 4)).astype(np.float32), masks)}
+    task = hj.Task(Net, data, loss="tversky")
+    halved = hj.schedules.linear(1.0, 0.5, hj.epochs(1))
+    chosen = hj.Recipe(
+        loss_arguments={"alpha": 0.3},
+        activation="elu",
+        rate_multipliers={"first": halved},
+        lookahead={"sync_period": 3},
+        batch_size=8,
+        epochs=1,
+    )
+    run = hj.fit(task, chosen)
+    assert run.in_force("loss_arguments.alpha")[0] == np.float32(0.3)
+    assert run.in_force("activation_arguments.alpha")[0] == 1.0
+    with pytest.raises(ValueError, match=r"which of loss_arguments.alpha and activation_arguments.alpha is meant"):
+        run.in_force("alpha")
+    np.testing.assert_allclose(run.in_force("first"), [1, 5 / 6, 4 / 6], rtol=1e-6)
+    assert run.in_force("slow_step_size")[0] == 0.5
+    for neutral in ("momentum", "sam", "average", "weight_decay", "l2"):
+        assert (run.in_force(neutral) == 0).all()
 
 
 def test_a_run_can_start_from_another_and_leaves_it_as_it_was():

@@ -38,6 +38,8 @@ def test_json_round_trip_is_exact():
     assert again == FULL and hash(again) == hash(FULL)
     assert json.loads(hj.Recipe().to_json()) == {}
     assert again != FULL.replace(dropout=0.26)
+    several = hj.Recipe(batch_ramp={"epochs": [1, 2]}, model={"widths": (3, (4, 5))})
+    assert hj.Recipe.from_json(several.to_json()) == several and several.model["widths"] == (3, (4, 5))
 
 
 @settings(max_examples=60, deadline=None)
@@ -151,6 +153,15 @@ def test_unknown_fields_suggest_the_nearest():
             r"label_smoothing must be left out for the loss squared_error",
         ),
         ({"label_smoothing": 1.0}, r"label_smoothing must be a number in \[0, 1\), got 1.0"),
+        (
+            {"loss_arguments": {"label_smothing": 0.1}},
+            r"label_smothing must be left out.*did you mean 'label_smoothing'",
+        ),
+        (
+            {"weight_decay": schedules.linear(0.1, -0.1, hj.epochs(1))},
+            r"weight_decay must stay in \[0, inf\) at every step, got a schedule that is -",
+        ),
+        ({"dropout": schedules.constant(2.0)}, r"dropout must stay in \[0, 1\] at every step, .* 2 at one"),
         ({"epochs": 1e300}, r"epochs must be at most 214748364 here, got 1e\+300"),
         ({"warmup": hj.epochs(20)}, r"warmup must be at most the run's 20 steps, got epochs\(20\)"),
     ],

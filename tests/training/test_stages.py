@@ -11,6 +11,7 @@ from flax import nnx
 
 import hyperjax as hj
 from hyperjax import losses, optimizers, regularizers
+from hyperjax.training import stages
 from tests.training.made import Net, classes
 from tests.training.test_engine import compilations, same, weights  # noqa: F401
 
@@ -98,6 +99,40 @@ def test_a_stage_follows_its_transformation(name):
 def assert_close(a, b):
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "number"), [("max_norm", 0.1), ("clip_adaptive", 0.02), ("centralize", 1.0)])
+@pytest.mark.parametrize("shape", [(6, 4), (3, 2, 4), (3, 3, 2, 4)])
+def test_a_unit_is_all_that_leads_to_one_output(name, number, shape):
+    """The stages that look at units, on dense kernels and convolutions against the same weights as a matrix."""
+    argument = {"max_norm": "limit", "clip_adaptive": "clipping", "centralize": "share"}[name]
+    transform = stages.STAGES[name].build({argument: number}, stages.Moment(0.1, jax.random.key(0)))
+    rng = np.random.default_rng(0)
+    params, tree = ({"k": jnp.asarray(rng.normal(size=shape), jnp.float32), "b": jnp.ones(4)} for _ in range(2))
+    changed, _ = transform.update(tree, transform.init(params), params)
+    w, u = (np.asarray(each["k"]).reshape(-1, 4) for each in (params, tree))
+    norm = lambda x: np.linalg.norm(x, axis=0)  # noqa: E731
+    expected = {
+        "max_norm": 0.1 * (w + u) / norm(w + u) - w,
+        "clip_adaptive": u * 0.02 * norm(w) / norm(u),
+        "centralize": u - u.mean(0),
+    }[name]
+    np.testing.assert_allclose(changed["k"], expected.reshape(shape), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(changed["b"], 0.02 if name == "clip_adaptive" else 1.0, rtol=1e-5)
+
+
+def test_an_average_of_narrow_weights_moves():
+    task = classes(model=lambda rngs: Net(rngs, param_dtype=jnp.bfloat16))
+    recipe = PLAIN.replace(optimizer="sgd", learning_rate=0.5, epochs=40)
+    run = hj.fit(task, recipe.replace(average=0.998))
+    _, path, _ = loop(task, chain(optax.sgd(0.5), optimizers.average_weights(0.998)), 40)
+    assert all(w.dtype == jnp.bfloat16 for w in jax.tree.leaves(weights(run)))
+    wide = [jax.tree.map(lambda w: np.asarray(w, np.float64), each) for each in path]
+    average = wide[0]
+    for each in wide[1:]:
+        average = jax.tree.map(lambda a, w: 0.998 * a + 0.002 * w, average, each)
+    for kept, exact in zip(jax.tree.leaves(weights(run)), jax.tree.leaves(average), strict=True):
+        np.testing.assert_allclose(np.asarray(kept, np.float64), exact, rtol=0.02, atol=0.01)
 
 
 def test_sam_takes_the_gradient_at_the_worst_point_nearby():
