@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import hyperjax as hj
 from hyperjax import activations, random
 
 NAMES = tuple(activations.TABLE)
@@ -197,6 +198,35 @@ def test_a_member_of_a_mixed_population_is_its_lone_run_bit_for_bit():
             np.testing.assert_array_equal(a[0], b[member], err_msg=name)
 
 
+@pytest.mark.slow
+def test_the_engine_gives_a_member_beside_others_its_lone_bits():
+    """So narrow that a compiler, left free, would fuse a lone tanh in other ways than a branch."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 8)).astype(np.float32)
+    y = x[:, :2].argmax(1).astype(np.int32)
+    task = hj.Task(
+        lambda rngs: hj.models.MLP(8, 2, (8,), rngs=rngs),
+        {"train": (x[:80], y[:80]), "validation": (x[80:], y[80:])},
+        loss="cross_entropy",
+    )
+    recipe = hj.Recipe(activation="tanh", epochs=2, batch_size=32)
+    lone = hj.fit(task, recipe)
+    member = hj.fit_population(task, [recipe, recipe.replace(activation="relu")])[0]
+    np.testing.assert_array_equal(member.losses, lone.losses)
+    np.testing.assert_array_equal(member.metrics["validation_loss"], lone.metrics["validation_loss"])
+
+
+@pytest.mark.parametrize("name", [*NAMES, "softmax"])
+def test_whole_numbers_give_what_their_floats_give(name):
+    function = getattr(activations, name)
+    for whole in (np.array([-2, 0, 3]), np.array([True, False])):
+        values = function(whole)
+        assert values.dtype == jnp.float32
+        np.testing.assert_array_equal(values, function(whole.astype(np.float32)))
+    if name in NAMES:
+        np.testing.assert_array_equal(activations.select(0, [name])(whole), values)
+
+
 def test_reverse_mode_keeps_one_number_per_element():
     for index, names in ((0, ["gelu"]), (jnp.int32(1), NAMES)):
         _, pull = jax.vjp(activations.select(index, names), jnp.ones(7))
@@ -211,3 +241,14 @@ def test_reverse_mode_keeps_one_number_per_element():
 def test_bad_arguments_are_named(index, names, message):
     with pytest.raises(ValueError, match=message):
         activations.select(index, names)
+
+
+@pytest.mark.parametrize("value", [None, "a", np.ones(2), np.nan])
+def test_what_is_no_number_is_named(value):
+    for function, name in (("swish", "beta"), ("leaky_relu", "negative_slope"), ("elu", "alpha")):
+        with pytest.raises(ValueError, match=f"{name} must be a number"):
+            getattr(activations, function)(jnp.ones(2), value)
+        with pytest.raises(ValueError, match=f"{name} must be a number"):
+            activations.select(0, [function], {name: value})
+    with pytest.raises(ValueError, match="temperature must be a number"):
+        activations.softmax(jnp.ones(2), value)

@@ -115,6 +115,11 @@ def test_penalty_of_known_slopes():
     np.testing.assert_allclose(spread, [4.0, 4.0], rtol=1e-6)  # slope 1 in each of 9 entries
 
 
+def test_penalty_of_no_examples_is_empty():
+    none = jnp.zeros((0, 3))
+    assert losses.gradient_penalty(lambda x: x.sum(-1), none, none, jax.random.key(0)).shape == (0,)
+
+
 def test_penalty_where_the_critic_is_flat():
     def total(weight):
         return losses.gradient_penalty(lambda x: weight * jnp.sum(x, -1), REAL, FAKE, jax.random.key(0)).sum()
@@ -182,6 +187,7 @@ def test_penalty_of_a_flax_module():
         (lambda: losses.gradient_penalty(jnp.sum, REAL, FAKE, jax.random.key(0)), "critic must give one value"),
         (lambda: losses.gradient_penalty(lambda x: x, REAL, FAKE, jax.random.key(0)), "critic must give one value"),
         (lambda: losses.gradient_penalty(jnp.sum, REAL, FAKE, jax.random.key(0), -1.0), "target"),
+        (lambda: losses.gradient_penalty(jnp.sum, REAL, FAKE, jax.random.key(0), None), "target must be a number"),
     ],
 )
 def test_bad_input_names_the_argument(call, named):

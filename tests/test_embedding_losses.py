@@ -99,9 +99,29 @@ def test_the_contract(name):
         (lambda: losses.batch_hard_triplet(POINTS, LABELS[:3]), "labels"),
         (lambda: losses.semi_hard_triplet(POINTS[0], LABELS[0]), "labels"),
         (lambda: losses.contrastive(POINTS, POINTS, LABELS[:3]), "same"),
+        (lambda: losses.contrastive(POINTS, POINTS, np.full(9, 2)), "same must be 0 or 1, got 2"),
         (lambda: losses.ntxent(POINTS, POINTS, 0.0), "temperature"),
+        (lambda: losses.ntxent(POINTS[:1], POINTS[:1]), "first must hold at least two examples"),
+        (lambda: losses.ntxent(POINTS, POINTS, None), "temperature must be a number"),
     ],
 )
 def test_names_the_bad_argument(call, named):
     with pytest.raises(ValueError, match=named):
         call()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_whole_numbers_give_what_their_floats_give(name):
+    whole = np.round(3 * POINTS).astype(np.int32)
+    values = CALLS[name](whole, 0.9)
+    assert values.dtype == jnp.float32
+    np.testing.assert_array_equal(values, CALLS[name](whole.astype(np.float32), 0.9))
+
+
+def test_no_examples_give_no_values():
+    none, labels = jnp.zeros((0, 3)), jnp.zeros(0, int)
+    for mine in (losses.batch_hard_triplet, losses.semi_hard_triplet):
+        value, slope = jax.value_and_grad(lambda x, mine=mine: mine(x, labels).sum())(none)
+        assert (mine(none, labels).shape, float(value), slope.shape) == ((0,), 0.0, (0, 3))
+    assert losses.triplet(none, none, none).shape == losses.contrastive(none, none, labels).shape == (0,)
+    assert losses.ntxent(none, none).shape == (0,)

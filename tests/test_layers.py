@@ -9,7 +9,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 LAYERS = (  # each line imports only from those above it; siblings on one line do not import one another
     ("types",),
-    ("checks",),
+    ("checks", "branching"),
     ("random", "statistics", "metrics"),
     ("optimizers", "schedules", "losses", "activations", "regularizers", "batching", "augment"),
     ("layers",),

@@ -376,7 +376,22 @@ def test_a_plain_function_becomes_a_metric():
         (lambda: losses.binary_focal(LOGITS, BITS, 2.0, 1.5), "alpha"),
         (lambda: losses.binary_cross_entropy(LOGITS, 2 * BITS), r"labels must be in \[0, 1\]"),
         (lambda: losses.binary_cross_entropy(LOGITS, BITS[:, :1]), "labels must have the shape"),
-        (lambda: losses.hinge(LOGITS, 3 * BITS), r"labels must be in \[-1, 1\]"),
+        (lambda: losses.hinge(LOGITS, 3 * BITS), "labels must be -1 or 1, got 3, 0, 0"),
+        (lambda: losses.hinge(LOGITS, BITS), "labels must be -1 or 1, got 0"),
+        (lambda: losses.cross_entropy(np.zeros((1, 3)), [[-1.0, 5.0, 0.0]]), r"labels must be in \[0, 1\]"),
+        (lambda: losses.cross_entropy(LOGITS, np.full((6, 5), np.nan)), "labels must be in"),
+        (lambda: jax.jit(lambda z: losses.focal(z, 2.0 * np.eye(6, 5)))(LOGITS), "labels must be in"),
+        (lambda: losses.multiclass_hinge(LOGITS, -np.eye(6, 5)), "labels must be in"),
+        (lambda: losses.kl_divergence(LOGITS, -np.eye(6, 5)), r"targets must be in \[0, 1\], got values from -1 to"),
+        (lambda: losses.kl_divergence(LOGITS, 2 * np.eye(6, 5)), "targets must be in"),
+        (lambda: losses.select(5, ["cross_entropy", "focal"], "classes"), r"index must be in \[0, 2\), got 5"),
+        (lambda: losses.cross_entropy(LOGITS, LABELS, None), r"label_smoothing must be a number in \[0, 1\), got None"),
+        (lambda: losses.cross_entropy(LOGITS, LABELS, np.array([0.1, 0.2])), "label_smoothing must be a number"),
+        (lambda: jax.jit(lambda s: losses.cross_entropy(LOGITS, LABELS, s))(np.ones(2)), "label_smoothing .* shape"),
+        (lambda: losses.huber(LOGITS, LOGITS, "a"), "delta must be a number"),
+        (lambda: losses.focal(LOGITS, LABELS, lambda step: 2.0), "gamma must be a number"),
+        (lambda: losses.binary_cross_entropy(LOGITS, BITS, class_weights=[1.0]), "class_weights must be one number"),
+        (lambda: losses.multiclass_hinge(LOGITS, LABELS, class_weights=-np.ones(5)), "class_weights must be"),
         (lambda: losses.huber(LOGITS, LOGITS, 0.0), "delta"),
         (lambda: losses.quantile(LOGITS, LOGITS, 1.5), "level"),
         (lambda: losses.kl_divergence(LOGITS, LOGITS[:, :2]), "targets"),
@@ -437,3 +452,77 @@ def test_a_loss_in_a_branch_has_the_values_and_derivatives_of_the_loss(name):
                 ours = derive(lambda x, n, i=inside: mean(i, x, n), argnums=(0, 1))(logits, jnp.float32(value))
                 theirs = derive(lambda x, n: mean(None, x, n), argnums=(0, 1))(logits, jnp.float32(value))
                 chex.assert_trees_all_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "name", "predictions", "targets"), CASES)
+def test_whole_numbers_give_what_their_floats_give(kind, name, predictions, targets):
+    function = losses.LOSSES[kind][name].function
+    whole = np.round(predictions).astype(np.int32)
+    for given, floats in ((whole, whole.astype(np.float32)), (whole > 0, (whole > 0).astype(np.float32))):
+        values = function(given, targets)
+        assert values.dtype == jnp.float32
+        np.testing.assert_array_equal(values, function(floats, targets))
+
+
+def test_whole_numbers_give_floats_beside_the_table_too():
+    whole = np.array([[2, 1, 0], [0, 3, 1]])
+    np.testing.assert_allclose(losses.cross_entropy([[2, 1, 0]], [0]), [np.log(1 + np.exp(-1) + np.exp(-2))], rtol=1e-6)
+    shares = np.array([[0.5, 0.5, 0.0]] * 2, np.float32)
+    for call in (
+        lambda z: losses.kl_divergence(z, shares),
+        lambda z: losses.distillation(z, z[::-1], np.array([0, 1])),
+        lambda z: losses.gaussian_kl(z, z[::-1]),
+        lambda z: losses.hinge(z, np.array([[1, -1, 1]] * 2)),
+    ):
+        values = call(whole)
+        assert values.dtype == jnp.float32
+        np.testing.assert_array_equal(values, call(whole.astype(np.float32)))
+
+
+@pytest.mark.parametrize("form", ["whole", "shares"])
+def test_impossible_classes_leave_values_and_slopes_finite(form):
+    """A class at -inf changes nothing for the others, as if it were not there."""
+    masked, without = jnp.array([[0.0, 1.0, -jnp.inf]]), jnp.array([[0.0, 1.0]])
+    label, fewer = (np.array([1]), np.array([1])) if form == "whole" else (np.eye(3)[[1]], np.eye(2)[[1]])
+    calls = {
+        "cross_entropy": lambda z, y, n: losses.cross_entropy(z, y, n),
+        "focal": lambda z, y, n: losses.focal(z, y, n + 2),
+        "multiclass_hinge": lambda z, y, n: losses.multiclass_hinge(z, y),
+    }
+    for name, call in calls.items():
+        derive = jax.jit(jax.value_and_grad(lambda z, n, y, call=call: call(z, y, n).sum()))
+        value, slope = derive(masked, 0.0, label)
+        expected, own = derive(without, 0.0, fewer)
+        np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(slope, [[*own[0], 0.0]], rtol=1e-6, err_msg=name)
+    # The derivative by a smoothing of 0 is not cut off by the guard.
+    by_smoothing = jax.grad(lambda s: losses.cross_entropy(without, fewer, s).sum())(0.0)
+    np.testing.assert_allclose(by_smoothing, 0.5, rtol=1e-6)  # half of the labels' distance in logits
+
+
+@pytest.mark.parametrize(("kind", "name", "predictions", "targets"), CASES)
+def test_a_misfit_where_is_named(kind, name, predictions, targets):
+    with pytest.raises(ValueError, match="where must be broadcastable to shape"):
+        losses.LOSSES[kind][name].function(predictions, targets, where=np.ones(4, bool))
+
+
+def test_weights_of_two_classes_by_hand():
+    logits, bits = LOGITS.astype(np.float64), BITS
+    # PyTorch's BCEWithLogitsLoss(weight=0.5, pos_weight=6): weight (-pos_weight y log p - (1 - y) log(1 - p))
+    expected = (0.5 * (6.0 * bits * np.logaddexp(0, -logits) + (1 - bits) * np.logaddexp(0, logits))).mean(1)
+    found = losses.binary_cross_entropy(LOGITS, BITS, class_weights=[0.5, 3.0])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # A sigmoid is a softmax over 0 and its logit, smoothed labels included.
+    two = jnp.stack([jnp.zeros(6), jnp.asarray(LOGITS[:, 0])], 1)
+    traced = jax.jit(lambda w: losses.binary_cross_entropy(LOGITS[:, 0], BITS[:, 0], 0.2, None, w))(
+        jnp.array([0.5, 3.0])
+    )
+    np.testing.assert_allclose(traced, losses.cross_entropy(two, BITS[:, 0], 0.2, [0.5, 3.0]), rtol=1e-5)
+    signs = 2 * bits - 1
+    expected = (np.where(bits, 3.0, 0.5) * np.maximum(0, 1 - signs * logits)).mean(1)
+    np.testing.assert_allclose(losses.hinge(LOGITS, signs, None, [0.5, 3.0]), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.zero_one_hinge(LOGITS, BITS, None, [0.5, 3.0]), expected, rtol=1e-5)
+    weights = np.array([0.5, 1.0, 2.0, 0.0, 1.5], np.float32)
+    for labels in (LABELS, np.eye(5)[LABELS]):
+        found = losses.multiclass_hinge(LOGITS, labels, class_weights=weights)
+        np.testing.assert_allclose(found, weights[LABELS] * losses.multiclass_hinge(LOGITS, LABELS), rtol=1e-6)

@@ -1,4 +1,8 @@
-"""Activation functions, the table that lets a program choose among them by index, and the weights that suit them."""
+"""Activation functions, the table that lets a program choose among them by index, and the weights that suit them.
+
+An activation with a parameter of its own that is learnt is a layer and part of a model's structure:
+`hyperjax.layers.PReLU`.
+"""
 
 from hyperjax.activations.functions import (
     elu,

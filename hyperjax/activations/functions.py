@@ -1,11 +1,14 @@
-"""Activation functions; the numbers that some of them take may be traced."""
+"""Activation functions; the numbers that some of them take may be traced.
+
+Whole numbers and bools are taken as the default floating dtype by all of them.
+"""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from hyperjax.checks import within
+from hyperjax.checks import one_number
 from hyperjax.types import Scalar
 
 
@@ -21,7 +24,7 @@ def relu(x: Any) -> jax.Array:
     >>> relu(jnp.array([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    return jax.nn.relu(x)
+    return jax.nn.relu(floating(x))
 
 
 def tanh(x: Any) -> jax.Array:
@@ -36,7 +39,7 @@ def tanh(x: Any) -> jax.Array:
     >>> tanh(jnp.zeros(2)).tolist()
     [0.0, 0.0]
     """
-    return jnp.tanh(x)
+    return jnp.tanh(floating(x))
 
 
 def gelu(x: Any, approximate: bool = True) -> jax.Array:
@@ -55,7 +58,7 @@ def gelu(x: Any, approximate: bool = True) -> jax.Array:
     >>> round(float(gelu(1.0)), 4)
     0.8412
     """
-    return jax.nn.gelu(x, approximate=approximate)
+    return jax.nn.gelu(floating(x), approximate=approximate)
 
 
 def gelu_exact(x: Any) -> jax.Array:
@@ -81,13 +84,14 @@ def swish(x: Any, beta: Scalar = 1.0) -> jax.Array:
         beta: float[], no unit; may be traced. 0 is half the identity, a large one is near relu.
 
     Returns: array of the shape and dtype of x.
+    Raises: ValueError for a beta that is not one finite number.
     Source: Ramachandran, Zoph and Le, "Searching for activation functions", arXiv:1710.05941. PyTorch: `SiLU()`.
 
     >>> round(float(swish(1.0)), 4)
     0.7311
     """
-    x = jnp.asarray(x)
-    out: jax.Array = x * jax.nn.sigmoid(_like(beta, x) * x)
+    x = floating(x)
+    out: jax.Array = x * jax.nn.sigmoid(_number("beta", beta, x) * x)
     return out
 
 
@@ -103,7 +107,7 @@ def sigmoid(x: Any) -> jax.Array:
     >>> float(sigmoid(0.0))
     0.5
     """
-    return jax.nn.sigmoid(x)
+    return jax.nn.sigmoid(floating(x))
 
 
 def identity(x: Any) -> jax.Array:
@@ -118,7 +122,7 @@ def identity(x: Any) -> jax.Array:
     >>> identity(jnp.array([-1.0, 2.0])).tolist()
     [-1.0, 2.0]
     """
-    return jnp.asarray(x)
+    return floating(x)
 
 
 def leaky_relu(x: Any, negative_slope: Scalar = 0.01) -> jax.Array:
@@ -129,13 +133,15 @@ def leaky_relu(x: Any, negative_slope: Scalar = 0.01) -> jax.Array:
         negative_slope: float[], no unit; may be traced.
 
     Returns: array of the shape and dtype of x.
+    Raises: ValueError for a slope that is not one finite number.
     Source: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013), eq. 3.
-        PyTorch: `LeakyReLU(negative_slope)`. A learnt slope, `flax.nnx.PReLU`, is a layer, hence structure.
+        PyTorch: `LeakyReLU(negative_slope)`. A learnt slope, `hyperjax.layers.PReLU`, is a layer, hence structure.
 
     >>> leaky_relu(jnp.array([-1.0, 2.0]), 0.25).tolist()
     [-0.25, 2.0]
     """
-    return jax.nn.leaky_relu(x, _like(negative_slope, x))
+    x = floating(x)
+    return jax.nn.leaky_relu(x, _number("negative_slope", negative_slope, x))
 
 
 def elu(x: Any, alpha: Scalar = 1.0) -> jax.Array:
@@ -146,12 +152,14 @@ def elu(x: Any, alpha: Scalar = 1.0) -> jax.Array:
         alpha: float[], no unit; may be traced.
 
     Returns: array of the shape and dtype of x.
+    Raises: ValueError for an alpha that is not one finite number.
     Source: Clevert, Unterthiner and Hochreiter, arXiv:1511.07289, eq. 15. PyTorch: `ELU(alpha)`.
 
     >>> round(float(elu(-1.0, 2.0)), 4)
     -1.2642
     """
-    return jax.nn.elu(x, _like(alpha, x))
+    x = floating(x)
+    return jax.nn.elu(x, _number("alpha", alpha, x))
 
 
 def selu(x: Any) -> jax.Array:
@@ -166,7 +174,7 @@ def selu(x: Any) -> jax.Array:
     >>> round(float(selu(1.0)), 4)
     1.0507
     """
-    return jax.nn.selu(x)
+    return jax.nn.selu(floating(x))
 
 
 def mish(x: Any) -> jax.Array:
@@ -181,7 +189,7 @@ def mish(x: Any) -> jax.Array:
     >>> round(float(mish(1.0)), 4)
     0.8651
     """
-    return jax.nn.mish(x)
+    return jax.nn.mish(floating(x))
 
 
 def softplus(x: Any) -> jax.Array:
@@ -197,7 +205,7 @@ def softplus(x: Any) -> jax.Array:
     >>> round(float(softplus(0.0)), 4)
     0.6931
     """
-    return jax.nn.softplus(x)
+    return jax.nn.softplus(floating(x))
 
 
 def hard_swish(x: Any) -> jax.Array:
@@ -212,7 +220,7 @@ def hard_swish(x: Any) -> jax.Array:
     >>> round(float(hard_swish(1.0)), 4)
     0.6667
     """
-    return jax.nn.hard_swish(x)
+    return jax.nn.hard_swish(floating(x))
 
 
 def softmax(x: Any, temperature: Scalar = 1.0, axis: int = -1) -> jax.Array:
@@ -230,10 +238,23 @@ def softmax(x: Any, temperature: Scalar = 1.0, axis: int = -1) -> jax.Array:
     >>> softmax(jnp.zeros(4)).tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    within("temperature", temperature, 0.0, open_low=True)
-    return jax.nn.softmax(x / _like(temperature, x), axis=axis)
+    one_number("temperature", temperature, 0.0, open_low=True)
+    x = floating(x)
+    return jax.nn.softmax(x / jnp.asarray(temperature, x.dtype), axis=axis)
 
 
-def _like(number: Any, x: Any) -> jax.Array:
-    """A number in the dtype of x, so that it does not widen the result."""
-    return jnp.asarray(number, jnp.result_type(jnp.asarray(x), float))
+def floating(x: Any) -> jax.Array:
+    """x as an array, in the default floating dtype where it holds whole numbers or bools.
+
+    >>> floating(jnp.array([1, 2])).dtype.name
+    'float32'
+    """
+    array = jnp.asarray(x)
+    exact = jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == bool
+    return array.astype(jnp.result_type(float)) if exact else array
+
+
+def _number(name: str, value: Any, x: jax.Array) -> jax.Array:
+    """One number in the dtype of x, so that it does not widen the result."""
+    one_number(name, value)
+    return jnp.asarray(value, x.dtype)

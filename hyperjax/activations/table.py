@@ -5,9 +5,12 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hyperjax.activations import functions
-from hyperjax.checks import one_of, require
+from hyperjax.activations.functions import floating
+from hyperjax.branching import is_zero, pick
+from hyperjax.checks import one_number, one_of, require
 
 Elementwise: TypeAlias = Callable[[Any], jax.Array]
 
@@ -43,17 +46,17 @@ def select(index: Any, names: Sequence[str], numbers: Mapping[str, Any] | None =
 
     The value and the derivative come from one branch, and the derivative is all that reverse mode keeps:
     tangent_out = f'(x) * tangent. Hence a member of a mixed population, which takes its branch of a switch, runs the
-    arithmetic of a lone run, and a switch of many names costs about what one costs. Derivatives of any order follow,
-    and those by the numbers too.
+    arithmetic of a lone run (a branch too, where its index is traced), and a switch of many names costs about what one
+    costs. Derivatives of any order follow, and those by the numbers too.
 
     Args:
-        index: int32[], static or traced, in [0, len(names)); ignored when there is one name. Where it is batched by
-            `vmap`, every branch is computed and one is selected for each member.
+        index: int32[], static or traced, in [0, len(names)); one name alone is taken at any traced one. Where it is
+            batched by `vmap`, every branch is computed and one is selected for each member.
         names: keys of `TABLE`, in the order that the index counts.
         numbers: values of what the functions read (`NUMBERS`), float[], may be traced; those not given have their
             defaults.
 
-    Returns: function of a floating array, keeping shape and dtype.
+    Returns: function of an array, keeping its shape and floating dtype; whole numbers and bools become floats.
     Raises: ValueError for an unknown name, no names, a number that none of them reads, or a concrete index out of
         range.
 
@@ -73,6 +76,7 @@ def select(index: Any, names: Sequence[str], numbers: Mapping[str, Any] | None =
         require(
             number in read, f"numbers of {', '.join(names)} must be among {', '.join(read) or '(none)'}, got {number!r}"
         )
+        one_number(number, given[number])
     own = [tuple(number for number in NUMBERS.get(name, {}) if number in given) for name in names]
     chosen = tuple(_reading(function, numbers) for function, numbers in zip(table, own, strict=True))
     return lambda x: _chosen(chosen, index, x, given)
@@ -92,22 +96,18 @@ def _value_and_slope(function: Reading, x: Any, numbers: Mapping[str, Any]) -> t
     return jax.jvp(lambda x: function(x, numbers), (x,), (jnp.ones_like(x),))
 
 
-def _pick(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    return branches[0](*operands) if len(branches) == 1 else jax.lax.switch(index, branches, *operands)
-
-
 def _chosen(functions: tuple[Reading, ...], index: Any, x: Any, numbers: dict[str, Any]) -> jax.Array:
     @jax.custom_jvp
-    def value(index: Any, x: Any, numbers: Any) -> Any:
-        return _pick(index, functions, x, numbers)
+    def value(which: Any, x: Any, numbers: Any) -> Any:
+        return pick(which, functions, x, numbers)
 
     def derivative(primals: tuple[Any, Any, Any], tangents: tuple[Any, Any, Any]) -> tuple[jax.Array, Any]:
-        index, x, numbers = primals
+        which, x, numbers = primals
         branches = [lambda x, n, function=function: _value_and_slope(function, x, n) for function in functions]
-        out, slope = _pick(index, branches, x, numbers)
-        parts = [] if _is_zero(tangents[1]) else [slope * tangents[1]]
+        out, slope = pick(which, branches, x, numbers)
+        parts = [] if is_zero(tangents[1]) else [slope * tangents[1]]
         # What the numbers do is computed only where somebody asks for it.
-        asked = {name: tangent for name, tangent in tangents[2].items() if not _is_zero(tangent)}
+        asked = {name: tangent for name, tangent in tangents[2].items() if not is_zero(tangent)}
         if asked:
             moving = [
                 lambda x, n, t, function=function: jax.jvp(
@@ -115,14 +115,14 @@ def _chosen(functions: tuple[Reading, ...], index: Any, x: Any, numbers: dict[st
                 )[1]
                 for function in functions
             ]
-            parts.append(_pick(index, moving, x, numbers, asked))
+            parts.append(pick(which, moving, x, numbers, asked))
         return out, sum(parts[1:], parts[0]) if parts else jnp.zeros_like(out)
 
     value.defjvp(derivative, symbolic_zeros=True)
     floats = {name: jnp.asarray(number, jnp.result_type(number, float)) for name, number in numbers.items()}
-    out: jax.Array = value(jnp.asarray(index, jnp.int32), jnp.asarray(x), floats)
+    which: Any = jnp.asarray(index, jnp.int32)
+    if len(functions) == 1:
+        # An index that is traced hides that this is always true, so that a lone activation is a branch as well.
+        which = index < np.iinfo(np.int32).max if isinstance(index, jax.core.Tracer) else None
+    out: jax.Array = value(which, floating(x), floats)
     return out
-
-
-def _is_zero(tangent: Any) -> bool:
-    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)

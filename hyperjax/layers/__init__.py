@@ -1,6 +1,9 @@
 """Flax layers whose hyperparameters are values, bound by name."""
 
+from flax.nnx import PReLU
+
 from hyperjax.layers.activation import Activation, set_choices
+from hyperjax.layers.convolution import conv_general_dilated
 from hyperjax.layers.dropout import Dropout
 from hyperjax.layers.gaussian_noise import GaussianNoise
 from hyperjax.layers.grouped_dropout import SpatialDropout, StochasticDepth
@@ -14,10 +17,12 @@ __all__ = [
     "Dropout",
     "GaussianNoise",
     "Hyperparameter",
+    "PReLU",
     "SpatialDropout",
     "StochasticDepth",
     "WeightNoise",
     "bind",
+    "conv_general_dilated",
     "names",
     "set_choices",
 ]

@@ -1,12 +1,13 @@
 """Losses of two players, one that makes examples and one that tells them from real ones."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from hyperjax.checks import one_of, require, within
+from hyperjax.checks import one_number, one_of, require
 from hyperjax.losses.reduction import length, per_example, result_type, widened
 from hyperjax.types import Array, Scalar
 
@@ -116,7 +117,7 @@ def gradient_penalty(critic: Callable[[Any], Any], real: Any, fake: Any, key: ja
     >>> print(gradient_penalty(lambda x: x @ slope, real, fake, jax.random.key(0)))  # (5 - 1)^2
     [16. 16.]
     """
-    within("target", target, 0.0)
+    one_number("target", target, 0.0)
     truth, made = jnp.asarray(real), jnp.asarray(fake)
     require(
         truth.shape == made.shape and truth.ndim >= 1,
@@ -136,5 +137,5 @@ def gradient_penalty(critic: Callable[[Any], Any], real: Any, fake: Any, key: ja
         return jnp.sum(values)
 
     (slopes,) = widened(jax.grad(total)(points))
-    steepness = length(slopes.reshape(examples, -1))
+    steepness = length(slopes.reshape(examples, math.prod(truth.shape[1:])))
     return jnp.square(steepness - jnp.asarray(target, steepness.dtype)).astype(dtype)

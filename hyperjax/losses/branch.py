@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from hyperjax.branching import is_zero, pick
 from hyperjax.losses.table import LOSSES, Target, select
 from hyperjax.types import Array, Scalar
 
@@ -39,13 +40,6 @@ def branched(
     """
     functions = [_of(name, kind) for name in names]
 
-    def pick(which: Any, branches: list[Callable[..., Any]], *operands: Any) -> Any:
-        if len(branches) > 1:
-            return jax.lax.switch(which, branches, *operands)
-        shapes = jax.eval_shape(branches[0], *operands)
-        nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        return jax.lax.cond(which, branches[0], lambda *_: nothing, *operands)
-
     def with_slope(function: Callable[..., Any]) -> Callable[..., Any]:
         def both(p: Any, n: Any, t: Any) -> tuple[Array, Array]:
             out, pull = jax.vjp(lambda p: function(p, n, t), p)
@@ -70,9 +64,9 @@ def branched(
         _, by_predictions, by_numbers, _ = tangents
         out, slope = pick(which, slopes, *operands)
         parts = []
-        if not _is_zero(by_predictions):
+        if not is_zero(by_predictions):
             parts.append(jnp.sum(slope * by_predictions, tuple(range(out.ndim, slope.ndim))))
-        asked = {name: tangent for name, tangent in by_numbers.items() if not _is_zero(tangent)}
+        asked = {name: tangent for name, tangent in by_numbers.items() if not is_zero(tangent)}
         if asked:
             parts.append(pick(which, [moving(function) for function in functions], *operands, asked))
         return out, sum(parts[1:], parts[0]) if parts else jnp.zeros_like(out)
@@ -92,7 +86,3 @@ def _of(name: str, kind: Target) -> Callable[[Any, Mapping[str, Any], Any], Arra
         return loss(predictions, targets, own)
 
     return function
-
-
-def _is_zero(tangent: Any) -> bool:
-    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)

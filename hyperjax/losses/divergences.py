@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hyperjax.checks import require, within
+from hyperjax.checks import one_number, require
 from hyperjax.losses.classes import cross_entropy
-from hyperjax.losses.reduction import per_example, widened
+from hyperjax.losses.reduction import kept_entries, per_example, require_within, result_type, widened, with_last_axis
 from hyperjax.types import Array, Scalar
 
 
@@ -21,7 +21,7 @@ def kl_divergence(log_predictions: Any, targets: Any, where: Any = None) -> Arra
         targets: float[examples, ..., C], probabilities.
         where: bool, broadcastable to [examples, ...]; False leaves a position out of its example's mean.
     Returns: float[examples] in the type of the predictions, computed in float32 at least.
-    Raises: ValueError when the shapes differ.
+    Raises: ValueError when the shapes differ or concrete targets are outside [0, 1].
     Source: Kullback & Leibler 1951. optax: `kl_divergence`. PyTorch: `KLDivLoss(reduction="none")` summed over classes.
 
     >>> print(kl_divergence(jnp.log(jnp.array([[0.5, 0.5]])), jnp.array([[1.0, 0.0]])))
@@ -32,14 +32,18 @@ def kl_divergence(log_predictions: Any, targets: Any, where: Any = None) -> Arra
         predictions.shape == wanted.shape and predictions.ndim >= 1,
         f"targets must have the shape of the predictions, {predictions.shape}, got {wanted.shape}",
     )
+    kept = kept_entries(where, wanted.shape[:-1])
+    require_within("targets", targets, 0.0, 1.0, with_last_axis(where))
     precise, given = widened(predictions, wanted)
-    if where is not None:
-        where = jnp.asarray(where)
-        precise, given = (jnp.where(where[..., None], each, 0.0) for each in (precise, given))
-    present = given > 0  # 0 log 0 is 0
-    log_given = jnp.log(jnp.where(present, given, 1.0))
-    values = jnp.sum(jnp.where(present, given * (log_given - jnp.where(present, precise, 0.0)), 0.0), -1)
-    return per_example(values, where).astype(predictions.dtype)
+    if kept is not None:
+        precise, given = (jnp.where(kept[..., None], each, 0.0) for each in (precise, given))
+    return per_example(_divergence(precise, given), kept).astype(result_type(predictions))
+
+
+def _divergence(log_predictions: Array, targets: Array) -> Array:
+    present = targets > 0  # 0 log 0 is 0
+    log_targets = jnp.log(jnp.where(present, targets, 1.0))
+    return jnp.sum(jnp.where(present, targets * (log_targets - jnp.where(present, log_predictions, 0.0)), 0.0), -1)
 
 
 def distillation(
@@ -66,8 +70,8 @@ def distillation(
     >>> print(distillation(jnp.zeros((1, 2)), jnp.zeros((1, 2)), jnp.array([0])))  # log(2) / 2
     [0.3465736]
     """
-    within("temperature", temperature, 0.0, open_low=True)
-    within("mix", mix, 0.0, 1.0)
+    one_number("temperature", temperature, 0.0, open_low=True)
+    one_number("mix", mix, 0.0, 1.0)
     student, teacher = jnp.asarray(student_logits), jnp.asarray(teacher_logits)
     require(
         student.shape == teacher.shape,
@@ -76,9 +80,9 @@ def distillation(
     precise, guide = widened(student, teacher)
     heat, share = jnp.asarray(temperature, precise.dtype), jnp.asarray(mix, precise.dtype)
     softened = jax.nn.softmax(jax.lax.stop_gradient(guide) / heat, -1)
-    apart = kl_divergence(jax.nn.log_softmax(precise / heat, -1), softened)
+    apart = per_example(_divergence(jax.nn.log_softmax(precise / heat, -1), softened))
     values = share * heat**2 * apart + (1 - share) * cross_entropy(precise, labels)
-    return values.astype(student.dtype)
+    return values.astype(result_type(student))
 
 
 def gaussian_kl(mean: Any, log_variance: Any) -> Array:
@@ -88,7 +92,8 @@ def gaussian_kl(mean: Any, log_variance: Any) -> Array:
 
     Args:
         mean, log_variance: float[examples, ...] of one shape.
-    Returns: float[examples] in the type of the mean, computed in float32 at least.
+    Returns: float[examples] in the type of the mean, computed in float32 at least; infinite where the variance is too
+        large to be written down (a `log_variance` above 88 in float32).
     Raises: ValueError when the shapes differ.
     Source: Kingma & Welling 2014, arXiv:1312.6114, appendix B, with its sign turned. optax and PyTorch: none by name.
 
@@ -102,4 +107,4 @@ def gaussian_kl(mean: Any, log_variance: Any) -> Array:
     )
     precise, wide = widened(centre, spread)
     values = 0.5 * (jnp.expm1(wide) - wide + jnp.square(precise))
-    return jnp.sum(values, tuple(range(1, values.ndim))).astype(centre.dtype)
+    return jnp.sum(values, tuple(range(1, values.ndim))).astype(result_type(centre))

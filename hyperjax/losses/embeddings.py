@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperjax.checks import require, within
-from hyperjax.losses.reduction import length, widened
+from hyperjax.checks import one_number, require
+from hyperjax.losses.reduction import length, require_one_of_two, result_type, widened
 from hyperjax.types import Array, Scalar
 
 
@@ -28,10 +28,10 @@ def triplet(anchor: Any, positive: Any, negative: Any, margin: Scalar = 1.0) -> 
     >>> print(triplet(jnp.zeros((1, 2)), jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 5.5]])))
     [0.5]
     """
-    within("margin", margin, 0.0)
+    one_number("margin", margin, 0.0)
     given = _alike(anchor=anchor, positive=positive, negative=negative)
     a, p, n = widened(*given)
-    return jax.nn.relu(length(a - p) - length(a - n) + jnp.asarray(margin, a.dtype)).astype(given[0].dtype)
+    return jax.nn.relu(length(a - p) - length(a - n) + jnp.asarray(margin, a.dtype)).astype(result_type(given[0]))
 
 
 def batch_hard_triplet(embeddings: Any, labels: Any, margin: Scalar = 1.0) -> Array:
@@ -49,11 +49,11 @@ def batch_hard_triplet(embeddings: Any, labels: Any, margin: Scalar = 1.0) -> Ar
     >>> print(batch_hard_triplet(x, jnp.array([0, 0, 1]), margin=1.0))
     [1.5 2.5 0. ]
     """
-    within("margin", margin, 0.0)
+    one_number("margin", margin, 0.0)
     distances, same, dtype = _pairs(embeddings, labels)
     positives, negatives = same & ~np.eye(len(same), dtype=bool), ~same
-    farthest = jnp.max(jnp.where(positives, distances, -jnp.inf), 1)
-    nearest = jnp.min(jnp.where(negatives, distances, jnp.inf), 1)
+    farthest = jnp.max(jnp.where(positives, distances, -jnp.inf), 1, initial=-jnp.inf)
+    nearest = jnp.min(jnp.where(negatives, distances, jnp.inf), 1, initial=jnp.inf)
     whole = positives.any(1) & negatives.any(1)
     gap = jnp.where(whole, farthest, 0.0) - jnp.where(whole, nearest, 0.0)
     return jnp.where(whole, jax.nn.relu(gap + jnp.asarray(margin, gap.dtype)), 0.0).astype(dtype)
@@ -77,12 +77,12 @@ def semi_hard_triplet(embeddings: Any, labels: Any, margin: Scalar = 1.0) -> Arr
     >>> print(semi_hard_triplet(x, jnp.array([0, 0, 1, 1]), margin=1.0))
     [0.5 2.  0.  1.5]
     """
-    within("margin", margin, 0.0)
+    one_number("margin", margin, 0.0)
     distances, same, dtype = _pairs(embeddings, labels)
     positives, negatives = same & ~np.eye(len(same), dtype=bool), ~same
     beyond = negatives[:, None, :] & (distances[:, None, :] > distances[:, :, None])  # anchor, positive, negative
-    nearest = jnp.min(jnp.where(beyond, distances[:, None, :], jnp.inf), -1)
-    farthest = jnp.max(jnp.where(negatives, distances, -jnp.inf), 1)[:, None]
+    nearest = jnp.min(jnp.where(beyond, distances[:, None, :], jnp.inf), -1, initial=jnp.inf)
+    farthest = jnp.max(jnp.where(negatives, distances, -jnp.inf), 1, initial=-jnp.inf)[:, None]
     exists = beyond.any(-1)
     counted = positives & negatives.any(1)[:, None]
     other = jnp.where(counted, jnp.where(exists, jnp.where(exists, nearest, 0.0), farthest), 0.0)
@@ -101,21 +101,22 @@ def contrastive(first: Any, second: Any, same: Any, margin: Scalar = 1.0) -> Arr
         same: bool or 0 and 1 [examples].
         margin: float[], in the embeddings' unit, at least 0; may be traced.
     Returns: float[examples] in the type of the embeddings, computed in float32 at least.
-    Raises: ValueError on shapes that do not fit or a negative margin.
+    Raises: ValueError on shapes that do not fit, a concrete `same` that is neither 0 nor 1, or a negative margin.
     Source: Hadsell, Chopra & LeCun 2006, Dimensionality reduction by learning an invariant mapping, equation 4.
 
     >>> print(contrastive(jnp.zeros((2, 1)), jnp.array([[0.5], [0.5]]), jnp.array([True, False])))
     [0.125 0.125]
     """
-    within("margin", margin, 0.0)
+    one_number("margin", margin, 0.0)
     given = _alike(first=first, second=second)
     together = jnp.asarray(same)
     shape = given[0].shape[:1]
     require(together.shape == shape, f"same must be one truth value a pair, shape {shape}, got {together.shape}")
+    require_one_of_two("same", same, 0, 1)
     a, b = widened(*given)
     distance = length(a - b)
     near, far = jnp.square(distance), jnp.square(jax.nn.relu(jnp.asarray(margin, a.dtype) - distance))
-    return (0.5 * jnp.where(together.astype(bool), near, far)).astype(given[0].dtype)
+    return (0.5 * jnp.where(together.astype(bool), near, far)).astype(result_type(given[0]))
 
 
 def ntxent(first: Any, second: Any, temperature: Scalar = 0.5) -> Array:
@@ -125,18 +126,19 @@ def ntxent(first: Any, second: Any, temperature: Scalar = 0.5) -> Array:
     `-log exp(s_ij / temperature) / sum_{k != i} exp(s_ik / temperature)`, averaged over the two views of an example.
 
     Args:
-        first, second: float[examples, D], two views of each example; at least two examples.
+        first, second: float[examples, D], two views of each example; at least two examples, or none.
         temperature: float[], no unit, above 0; may be traced.
     Returns: float[examples] in the type of the views, computed in float32 at least.
-    Raises: ValueError when the shapes differ or the temperature is not positive.
+    Raises: ValueError when the shapes differ, there is one example or the temperature is not positive.
     Source: Chen et al. 2020, arXiv:2002.05709, equation 1. optax: `ntxent`.
 
     >>> views = jnp.eye(2)
     >>> print(f"{ntxent(views, views, temperature=1.0)[0]:.4f}")  # log(1 + 2 / e)
     0.5514
     """
-    within("temperature", temperature, 0.0, open_low=True)
+    one_number("temperature", temperature, 0.0, open_low=True)
     given = _alike(first=first, second=second)
+    require(len(given[0]) != 1, "first must hold at least two examples, got 1, which has none to be told from")
     views = jnp.concatenate(widened(*given))
     unit = views / jnp.maximum(length(views), 1e-12)[:, None]
     count = len(given[0])
@@ -144,7 +146,7 @@ def ntxent(first: Any, second: Any, temperature: Scalar = 0.5) -> Array:
     similarity = jnp.where(alone, -jnp.inf, unit @ unit.T / jnp.asarray(temperature, views.dtype))
     partner = np.roll(alone, count, axis=1)
     values = jax.nn.logsumexp(similarity, -1) - jnp.sum(jnp.where(partner, similarity, 0.0), -1)
-    return (0.5 * (values[:count] + values[count:])).astype(given[0].dtype)
+    return (0.5 * (values[:count] + values[count:])).astype(result_type(given[0]))
 
 
 def _pairs(given: Any, labels: Any) -> tuple[Array, Array, Any]:
@@ -154,7 +156,7 @@ def _pairs(given: Any, labels: Any) -> tuple[Array, Array, Any]:
     require(fits, f"labels must be one for each of the embeddings, {embeddings.shape}, got shape {classes.shape}")
     (precise,) = widened(embeddings)
     distances = length(precise[:, None] - precise[None])
-    return distances, classes[:, None] == classes[None], embeddings.dtype
+    return distances, classes[:, None] == classes[None], result_type(embeddings)
 
 
 def _alike(**given: Any) -> list[Array]:

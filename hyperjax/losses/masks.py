@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperjax.checks import require, within
+from hyperjax.checks import one_number, require
 from hyperjax.losses.reduction import hidden_zero, kept_entries, require_within, result_type, widened
 from hyperjax.types import Array, Scalar
 
@@ -36,7 +36,7 @@ def dice(logits: Any, masks: Any, smooth: Scalar = 1.0, where: Any = None) -> Ar
     >>> print(dice(logits, jnp.array([[1, 0, 0, 0]])))  # 1 - (2 + 1) / (2 + 1 + 1)
     [0.25]
     """
-    within("smooth", smooth, 0.0)
+    one_number("smooth", smooth, 0.0)
     return _missed_share(logits, masks, 0.5, 0.5, 0.5 * jnp.asarray(smooth, float), where)
 
 
@@ -72,12 +72,12 @@ def tversky(
     >>> print(tversky(logits, jnp.array([[1, 0, 0, 0]]), alpha=0.5, smooth=0.0))  # 0.5 / (1 + 0.5)
     [0.33333334]
     """
-    within("alpha", alpha, 0.0)
+    one_number("alpha", alpha, 0.0)
     if beta is None:
-        within("alpha", alpha, 0.0, 1.0)
+        one_number("alpha", alpha, 0.0, 1.0)
     else:
-        within("beta", beta, 0.0)
-    within("smooth", smooth, 0.0)
+        one_number("beta", beta, 0.0)
+    one_number("smooth", smooth, 0.0)
     return _missed_share(logits, masks, alpha, 1 - jnp.asarray(alpha, float) if beta is None else beta, smooth, where)
 
 

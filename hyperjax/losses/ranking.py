@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperjax.checks import require, within
+from hyperjax.checks import one_number, require
 from hyperjax.losses.reduction import kept_entries, require_within, result_type, widened
 from hyperjax.types import Array, Scalar
 
@@ -30,7 +30,7 @@ def pairwise_ranking(scores: Any, relevance: Any, sigma: Scalar = 1.0, where: An
     >>> print(pairwise_ranking(jnp.zeros((1, 3)), jnp.array([[2, 1, 0]])))  # log(2)
     [0.6931472]
     """
-    within("sigma", sigma, 0.0, open_low=True)
+    one_number("sigma", sigma, 0.0, open_low=True)
     precise, wanted, kept = _checked(scores, relevance, where)
     counted, values = _mistakes(precise, wanted, kept, sigma)
     number = jnp.maximum(jnp.sum(counted, (1, 2)), 1).astype(precise.dtype)
@@ -58,7 +58,7 @@ def list_ranking(scores: Any, relevance: Any, temperature: Scalar = 1.0, where: 
     >>> print(list_ranking(jnp.zeros((1, 4)), jnp.array([[3, 0, 0, 1]])))  # log(4)
     [1.3862944]
     """
-    within("temperature", temperature, 0.0, open_low=True)
+    one_number("temperature", temperature, 0.0, open_low=True)
     precise, wanted, kept = _checked(scores, relevance, where)
     heat = jnp.asarray(temperature, precise.dtype)
     chances = jnp.where(kept, jnp.exp(_log_softmax(wanted / heat, kept)), 0.0)
@@ -88,7 +88,7 @@ def lambda_ranking(scores: Any, relevance: Any, sigma: Scalar = 1.0, where: Any 
     >>> print(lambda_ranking(jnp.zeros((1, 2)), jnp.array([[0, 1]])))  # (1 - 1 / log2(3)) log(2)
     [0.25582...]
     """
-    within("sigma", sigma, 0.0, open_low=True)
+    one_number("sigma", sigma, 0.0, open_low=True)
     precise, wanted, kept = _checked(scores, relevance, where)
     weights = _exchange_weights(precise, wanted, kept)
     _, values = _mistakes(precise, wanted, kept, sigma)

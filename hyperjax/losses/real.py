@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hyperjax.checks import require, within
-from hyperjax.losses.reduction import per_example, result_type, widened
+from hyperjax.checks import one_number, require
+from hyperjax.losses.reduction import kept_entries, per_example, result_type, widened
 from hyperjax.types import Array, Scalar
 
 
@@ -66,7 +66,7 @@ def huber(predictions: Any, targets: Any, delta: Scalar = 1.0, where: Any = None
     >>> print(huber(jnp.array([0.5, 3.0]), jnp.zeros(2)))
     [0.125 2.5  ]
     """
-    within("delta", delta, 0.0, open_low=True)
+    one_number("delta", delta, 0.0, open_low=True)
 
     def values(difference: Array) -> Array:
         bound = jnp.asarray(delta, difference.dtype)
@@ -118,7 +118,7 @@ def quantile(predictions: Any, targets: Any, level: Scalar = 0.5, where: Any = N
     >>> print(quantile(jnp.zeros(2), jnp.array([1.0, -1.0]), level=0.75))
     [0.75 0.25]
     """
-    within("level", level, 0.0, 1.0)
+    one_number("level", level, 0.0, 1.0)
 
     def values(difference: Array) -> Array:
         share = jnp.asarray(level, difference.dtype)
@@ -140,7 +140,7 @@ def _of_difference(function: Any, predictions: Any, targets: Any, where: Any) ->
     result = result_type(predictions)
     precise, wanted = widened(predictions, targets)
     difference = precise - wanted
-    if where is not None:
-        where = jnp.asarray(where)
-        difference = jnp.where(where, difference, 0.0)  # what is left out may be missing, hence not a number
-    return per_example(function(difference), where).astype(result)
+    kept = kept_entries(where, predictions.shape)
+    if kept is not None:
+        difference = jnp.where(kept, difference, 0.0)  # what is left out may be missing, hence not a number
+    return per_example(function(difference), kept).astype(result)

@@ -6,25 +6,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperjax.checks import is_concrete, require
+from hyperjax.checks import is_concrete, require, within
 from hyperjax.types import Array
 
 
-def per_example(values: Array, where: Array | None = None) -> Array:
+def per_example(values: Array, kept: Array | None = None) -> Array:
     """Average over every axis but the first.
 
     Args:
         values: float[examples, ...]; a scalar stays one.
-        where: bool, broadcastable to `values`; entries left out count nowhere, an example without any gives 0.
+        kept: bool[examples, ...], what `kept_entries` made; entries left out count nowhere, an example without any
+            gives 0.
     Returns: float[examples].
 
     >>> print(per_example(jnp.array([[1.0, 3.0], [5.0, 9.0]]), jnp.array([[True, True], [True, False]])))
     [2. 5.]
     """
     axes = tuple(range(1, values.ndim))
-    if where is None:
+    if kept is None:
         return jnp.mean(values, axes) if axes else values
-    kept = jnp.broadcast_to(jnp.asarray(where), values.shape)
     total = jnp.sum(jnp.where(kept, values, 0.0), axes)
     return total / jnp.maximum(jnp.sum(kept, axes), 1).astype(values.dtype)
 
@@ -74,15 +74,43 @@ def kept_entries(where: Any, shape: tuple[int, ...]) -> Array | None:
     return jnp.broadcast_to(given.astype(bool), shape)
 
 
+def with_last_axis(where: Any) -> Any:
+    """`where`, of positions, for arrays with one more axis; what is known stays so inside a jit."""
+    known = where is not None and not isinstance(where, jax.core.Tracer)
+    return np.asarray(where)[..., None] if known else where
+
+
+def checked_weights(given: Any, classes: int, name: str = "class_weights") -> Array:
+    """Weights of classes as an array, one at least 0 for each."""
+    weights = jnp.asarray(given)
+    require(weights.shape == (classes,), f"{name} must be one number for each of {classes} classes, got {given!r}")
+    within(name, given, 0.0)
+    return weights
+
+
 def require_within(name: str, given: Any, low: float, high: float, where: Any = None) -> None:
     """Require the entries that are kept to be in [low, high], if they are known now."""
-    if not is_concrete(given) or isinstance(where, jax.core.Tracer):
-        return
-    # Not the JAX array made of it: inside a jit that is traced even when what was given is known.
-    known = np.asarray(given).astype(np.float64)
-    if where is not None:
-        known = known[np.broadcast_to(np.asarray(where, bool), known.shape)]
-    if known.size:
+    known = _known(given, where)
+    if known is not None and known.size:
         bounds = f"[{low:g}, {high:g}" + (")" if high == np.inf else "]")
         inside = np.isfinite(known) & (known >= low) & (known <= high)
         require(inside, f"{name} must be in {bounds}, got values from {known.min():g} to {known.max():g}")
+
+
+def require_one_of_two(name: str, given: Any, first: float, second: float, where: Any = None) -> None:
+    """Require the entries that are kept to be one of two numbers, if they are known now."""
+    known = _known(given, where)
+    if known is not None and known.size:
+        others = known[(known != first) & (known != second)]
+        require(
+            others.size == 0, f"{name} must be {first:g} or {second:g}, got {', '.join(f'{v:g}' for v in others[:3])}"
+        )
+
+
+def _known(given: Any, where: Any) -> np.ndarray | None:
+    """The entries that are kept, on the host; None where they, or which they are, is traced."""
+    if not is_concrete(given) or isinstance(where, jax.core.Tracer):
+        return None
+    # Not the JAX array made of it: inside a jit that is traced even when what was given is known.
+    known = np.asarray(given).astype(np.float64)
+    return known if where is None else known[np.broadcast_to(np.asarray(where, bool), known.shape)]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperjax.checks import nearest, one_of, within
+from hyperjax.checks import nearest, one_number, one_of, require
 from hyperjax.losses.binary import binary_cross_entropy, binary_focal, zero_one_hinge
 from hyperjax.losses.classes import cross_entropy, focal, multiclass_hinge, one_hot_squared_error
 from hyperjax.losses.masks import dice, tversky
@@ -81,7 +81,8 @@ def select(index: Any, names: Sequence[str], kind: Target) -> Loss:
             entries that some of its losses judge together).
     Returns: `loss(predictions, targets, numbers=None, where=None)` -> float[examples]; `numbers` maps a number's
         name to its value, absent ones take the table's default.
-    Raises: ValueError on an unknown kind or name; from the returned function, on a number that none of them reads.
+    Raises: ValueError on an unknown kind or name or a concrete index out of range; from the returned function, on a
+        number that none of them reads.
     Source: written for this library.
 
     >>> loss = select(1, ["cross_entropy", "squared_error"], "classes")
@@ -92,6 +93,8 @@ def select(index: Any, names: Sequence[str], kind: Target) -> Loss:
     if isinstance(names, str) or not names:
         raise ValueError(f"names must be a sequence of at least one loss of {', '.join(table)}, got {names!r}")
     rows = [table[one_of("loss", name, table)] for name in names]
+    if not isinstance(index, jax.core.Tracer):
+        require((index >= 0) & (index < len(rows)), f"index must be in [0, {len(rows)}), got {index}")
     read = {row.number.name: row.number for row in rows if row.number}
 
     def loss(predictions: Any, targets: Any, numbers: Mapping[str, Scalar] | None = None, where: Any = None) -> Array:
@@ -100,7 +103,7 @@ def select(index: Any, names: Sequence[str], kind: Target) -> Loss:
             if name not in read:
                 known = f"one of {', '.join(read)}" if read else "absent"
                 raise ValueError(f"numbers of {', '.join(names)} must be {known}, got {name!r}{nearest(name, read)}")
-            within(name, given[name], read[name].low, read[name].high)
+            one_number(name, given[name], read[name].low, read[name].high)
         values = {name: number.default for name, number in read.items()} | given
         if len(rows) == 1:
             return _apply(rows[0], predictions, targets, values, where)
