@@ -14,7 +14,9 @@ def digits(widths: Sequence[int] = (128, 128)) -> Task:
     """Handwritten digits, 8x8 pixels, ten classes (scikit-learn), by an MLP.
 
     The 1,797 images, scaled to [0, 1], are split in the order of the data set, which is that of its writers: 1,437 for
-    training, 180 for validation (choices are made there) and 180 for the test.
+    training, 180 for validation (choices are made there) and 180 for the test. To be reached: logistic regression
+    (scikit-learn, measured by `benchmarks/baselines.py`) is right for 0.872 of the validation set and 0.933 of the
+    test set.
 
     Args:
         widths: hidden layers of the MLP; a recipe changes them by `model={"widths": (64, 64)}`.
@@ -39,4 +41,5 @@ def digits(widths: Sequence[int] = (128, 128)) -> Task:
         loss="cross_entropy",
         metrics={"accuracy": accuracy},
         name="digits",
+        recipe={"learning_rate": 2e-3, "dropout": 0.3, "epochs": 20},
     )

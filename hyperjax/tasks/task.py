@@ -1,6 +1,5 @@
 """A task: model, data, what is minimized and what is measured."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from flax import nnx
 from hyperjax import batching, losses
 from hyperjax.checks import one_of
 from hyperjax.metrics import Metric, as_metric
+from hyperjax.models.adapters import Factory, as_factory
 from hyperjax.types import Array, PyTree
 
 SETS = ("train", "validation", "test")
@@ -25,22 +25,31 @@ class Task:
     """What is learnt, apart from how.
 
     Args:
-        model: a factory `(rngs, **structure) -> nnx.Module`, whose keyword arguments a recipe's `model` may set; or an
-            `nnx.Module`, to fine-tune from its weights.
+        model: one of these, and `run.model` is of the same kind:
+            - a factory `(rngs, **structure)` of an `nnx.Module` (a class will do), whose keyword arguments a recipe's
+              `model` may set;
+            - a Linen module, whose fields it may set; the collection `hyperparameters` holds what a recipe binds, each
+              variable under its own name (see `hyperjax.models.linen`);
+            - a pair of pure functions `(init, apply)`, as of Haiku or Equinox (see `hyperjax.models.pure`);
+            - an `nnx.Module`, a bound Linen module or the `run.model` of a pair, to fine-tune from its weights.
         data: for "train", and optionally "validation" and "test", a tuple `(inputs, targets)` of arrays whose first
             axes agree, or with an objective any pytree of such arrays. Kept on the device once, shared by all runs.
         loss: a name of `hyperjax.losses` (a recipe's loss wins over it), or a function `(predictions, targets) ->
             values` per example.
         metrics: name to a metric of `hyperjax.metrics`, or to a function `(predictions, targets) -> values` per example
             (larger is better unless it has the attribute `direction = "min"`). The first one ranks runs; without any,
-            the validation loss does.
+            the validation loss does. With an objective, which returns its own: name to "max" or "min", whichever is
+            better of what it returns under that name.
         objective: instead of `loss`, for whatever is not a model's predictions against targets: `objective(model,
             batch, key) -> values` per example or a scalar, optionally with a dictionary of metrics beside it.
         trainable: which variables are trained, an NNX filter.
         name: for titles and messages.
+        recipe: a way of training that suits the task, as keyword arguments of a recipe: `hj.Recipe(**task.recipe)`.
+            Nothing takes it by itself. None: nobody has looked for one.
 
     Raises: ValueError for what does not fit: sets of different lengths, values that are not finite (how many, and the
-        first place), a loss that is not known, both or neither of loss and objective.
+        first place), a model of another kind, a loss that is not known, both or neither of loss and objective, an
+        objective's metric without a direction, a recipe that is no mapping.
 
     >>> import numpy as np
     >>> from flax import nnx
@@ -50,13 +59,14 @@ class Task:
     ('real', 'train_loss')
     """
 
-    model: Callable[..., nnx.Module] | nnx.Module
+    model: Any
     data: Mapping[str, PyTree]
     loss: str | Callable[..., Array] | None = None
-    metrics: Mapping[str, Callable[..., Array]] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     objective: Callable[..., Any] | None = None
     trainable: Any = nnx.Param
     name: str = "task"
+    recipe: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if (self.loss is None) == (self.objective is None):
@@ -64,6 +74,7 @@ class Task:
             raise ValueError(f"loss or objective must be given, one of the two, got {given}")
         if not isinstance(self.data, Mapping) or "train" not in self.data:
             raise ValueError(f"data must map 'train' (and 'validation', 'test') to arrays, got {_describe(self.data)}")
+        _ = self.factory  # refuses what is no model
         for part, arrays in self.data.items():
             one_of("data's key", part, SETS)
             _check_arrays(part, arrays, pair=self.loss is not None)
@@ -76,8 +87,11 @@ class Task:
                 if known.min() < 0 or known.max() > 1:
                     shown = f"got values from {known.min():g} to {known.max():g}"
                     raise ValueError(f"labels in data[{part!r}] must be 0 or 1 for the loss {self.loss}, {shown}")
-        if self.objective is not None and self.metrics:
-            raise ValueError("metrics must be returned by the objective when there is one, got both")
+        if self.objective is not None:
+            for name, direction in self.metrics.items():
+                one_of(f"metrics[{name!r}] (which the objective returns)", direction, ("max", "min"))
+        if self.recipe is not None and not isinstance(self.recipe, Mapping):
+            raise ValueError(f"recipe must be a mapping of hj.Recipe's arguments, got {type(self.recipe).__name__}")
 
     @cached_property
     def kind(self) -> losses.Target | None:
@@ -112,8 +126,9 @@ class Task:
 
     @cached_property
     def measures(self) -> dict[str, Metric]:
-        """The metrics with their directions."""
-        return {name: as_metric(name, function) for name, function in self.metrics.items()}
+        """The metrics of predictions with their directions; none with an objective, which measures for itself."""
+        given = self.metrics if self.objective is None else {}
+        return {name: as_metric(name, function) for name, function in given.items()}
 
     @property
     def ranking(self) -> str:
@@ -124,25 +139,33 @@ class Task:
     @property
     def direction(self) -> str:
         """ "max" or "min", whichever is better for `ranking`."""
-        return next((measure.direction for measure in self.measures.values()), "min")
+        first = next(iter(self.metrics), None)
+        if first is None:
+            return "min"
+        return str(self.metrics[first]) if self.objective is not None else self.measures[first].direction
 
     def size(self, part: str) -> int:
         """Number of examples in one of the sets."""
         return int(np.shape(jax.tree.leaves(self.data[part])[0])[0])
 
     @cached_property
+    def factory(self) -> Factory:
+        """What makes the model, of whatever kind it is, as an NNX module."""
+        return as_factory(self.model, self._example)
+
+    @property
     def structure_arguments(self) -> dict[str, Any] | None:
-        """Keyword arguments of the model factory with their defaults; None where it takes any."""
-        if isinstance(self.model, nnx.Module):
-            return {}
-        is_class = isinstance(self.model, type)
-        factory: Any = self.model
-        factory = factory.__init__ if is_class else factory  # the signature of a module's class hides its arguments
-        parameters = list(inspect.signature(factory).parameters.values())
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return None
-        own = parameters[2:] if is_class else parameters[1:]  # behind self and rngs
-        return {p.name: p.default for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        """Arguments of the model's structure with their defaults; None where it takes any."""
+        return self.factory.arguments
+
+    def _example(self) -> tuple[Any, ...]:
+        """What the model is called with, in a batch of one."""
+        if self.loss is None:
+            raise ValueError(
+                f"model must say what it is called with, since {self.name} has an objective: "
+                "give hj.models.linen(module, *inputs) or hj.models.pure(init, apply, *inputs)"
+            )
+        return (jax.tree.map(lambda a: jnp.asarray(a[:1]), self.data["train"][0]),)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{part} {self.size(part):,}" for part in self.data)

@@ -7,12 +7,14 @@ import jax
 import numpy as np
 from flax import nnx
 
+from hyperjax import random
 from hyperjax.checks import one_of
+from hyperjax.models.adapters import as_module, in_mode
 from hyperjax.tasks import Task
 from hyperjax.types import PyTree
 
 
-def evaluate(task: Task, model: nnx.Module, part: str = "validation") -> dict[str, float]:
+def evaluate(task: Task, model: Any, part: str = "validation") -> dict[str, float]:
     """Mean of each of the task's metrics over a set, the model in evaluation mode.
 
     Args:
@@ -37,20 +39,21 @@ def evaluate(task: Task, model: nnx.Module, part: str = "validation") -> dict[st
     return {name: float(np.mean(measure(predictions, targets))) for name, measure in task.measures.items()}
 
 
-def predict(model: nnx.Module, inputs: PyTree) -> np.ndarray:
+def predict(model: Any, inputs: PyTree) -> np.ndarray:
     """A model's outputs, in evaluation mode, computed in blocks of 2048 examples.
 
     Args:
-        model: as `run.model` gives it; it is not changed.
+        model: as `run.model` gives it, of any kind that a task's model may be; it is not changed.
         inputs: arrays with a leading axis of examples.
+    Raises: ValueError for a model without its variables.
 
     >>> from hyperjax.models import MLP
     >>> predict(MLP(4, 3, rngs=nnx.Rngs(0)), np.ones((5, 4), np.float32)).shape
     (5, 3)
     """
-    model = nnx.clone(model)
-    model.eval()
-    graph, state = nnx.split(model)
+    own = nnx.clone(as_module(model))
+    own.eval()
+    graph, state = nnx.split(own)
     size = len(jax.tree.leaves(inputs)[0])
     blocks = [jax.tree.map(lambda a, i=i: a[i : i + 2048], inputs) for i in range(0, size, 2048)]
     return np.concatenate([np.asarray(_predict(graph, state, block)) for block in blocks])
@@ -58,4 +61,4 @@ def predict(model: nnx.Module, inputs: PyTree) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _predict(graph: nnx.GraphDef[nnx.Module], state: Any, inputs: Any) -> Any:
-    return nnx.merge(graph, state)(inputs)
+    return in_mode(nnx.merge(graph, state), training=False, key=random.key(0))(inputs)

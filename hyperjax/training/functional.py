@@ -1,6 +1,7 @@
-"""A Flax model as pure functions of its weights, its other state, its hyperparameters and a key."""
+"""A model as pure functions of its weights, its other state, its hyperparameters and a key."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,8 +10,18 @@ from flax import nnx
 
 from hyperjax import activations, layers
 from hyperjax.checks import nearest
+from hyperjax.models.adapters import as_module, in_mode
+from hyperjax.optimizers.groups import path_of
 from hyperjax.tasks import Task
 from hyperjax.types import PyTree
+
+_CALLS = 0xFFFFFFFE  # folded into a key for what a model's call is told to draw from
+_NEEDS_A_VALUE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
 
 
 class Functional:
@@ -38,9 +49,10 @@ class Functional:
             number for options in choices.values() for name in options for number in activations.NUMBERS.get(name, {})
         ]
         self._numbers = [name for name in bound if name in read]  # of activations: given to the layers, not found there
-        known = layers.names(nnx.eval_shape(lambda: self._build(jax.random.key(0), {})))
+        self._template = nnx.eval_shape(lambda: self._build(jax.random.key(0), {}))
+        known = layers.names(self._template)
         self._check_bound(known, tuple(name for name in bound if name not in self._numbers))
-        self.weights, self._rest = jax.eval_shape(self._states, jax.random.key(0))
+        self.weights, self.rest = jax.eval_shape(self._states, jax.random.key(0))
 
     def _check_arguments(self) -> None:
         known = self._task.structure_arguments
@@ -61,8 +73,9 @@ class Functional:
                 )
 
     def _build(self, key: jax.Array, choices: Mapping[str, tuple[str, ...]]) -> nnx.Module:
-        given = self._task.model
-        model = nnx.clone(given) if isinstance(given, nnx.Module) else given(nnx.Rngs(key), **self._arguments)
+        with _traceable("model"):
+            model = self._task.factory.build(nnx.Rngs(key), **self._arguments)
+        _declare_arrays(model)
         for name, options in choices.items():
             layers.set_choices(model, name, options, self._numbers)
         return model
@@ -79,24 +92,26 @@ class Functional:
         self._carried = [path for path, variable in self._hyper if isinstance(variable.get_value(), jax.core.Tracer)]
         carried = {path: variable for path, variable in self._hyper if path in self._carried}
         self._streams = [(path, variable) for path, variable in nnx.to_flat_state(streams)]
+        leaves = jax.tree.leaves(rest)
+        self._keys = {i: jax.random.key_impl(leaf) for i, leaf in enumerate(leaves) if _is_key(leaf)}
         self._rest_paths = [path for path, _ in nnx.to_flat_state(rest)]
-        return weights, (rest, carried)
+        return weights, (_as_words(rest), carried)
 
     def init(self, key: jax.Array) -> tuple[PyTree, PyTree]:
         """Initial weights, and the state that is not trained (BatchNorm's statistics and its like)."""
         return self._states(key)
 
-    def split(self, model: nnx.Module) -> tuple[PyTree, PyTree]:
-        """Weights and other state of a module of this structure, copied."""
-        model = nnx.clone(model)
+    def split(self, source: Any) -> tuple[PyTree, PyTree]:
+        """Weights and other state, copied, of a model of this structure and of whatever kind the task's is."""
+        model = nnx.clone(as_module(source, self._template))
         parts: Any = nnx.split(model, *self._filters)
         _, weights, _, _, rest = parts
         carried = dict(nnx.to_flat_state(nnx.state(model, layers.Hyperparameter)))
-        return weights, (rest, {path: carried[path] for path in self._carried})
+        return weights, (_as_words(rest), {path: carried[path] for path in self._carried if path in carried})
 
     def call(
         self,
-        fn: Callable[[nnx.Module], Any],
+        fn: Callable[[Any], Any],
         weights: PyTree,
         rest: PyTree,
         numbers: Mapping[str, Any],
@@ -112,11 +127,29 @@ class Functional:
             key: the model's streams of randomness start from it.
         """
         model = self.model(weights, rest, numbers, key, training)
-        out = fn(model)
-        after = nnx.split(model, *self._filters)[-1]
-        known = set(self._rest_paths)  # what a layer has sown meanwhile is not part of the state
-        kept = nnx.from_flat_state([(path, v) for path, v in nnx.to_flat_state(after) if path in known])
-        return out, (kept, rest[1])
+        # An objective calls the model itself, with what arguments it likes.
+        has_loss = self._task.objective is None
+        with _traceable("model, its objective and its loss"):
+            out = fn(in_mode(model, training, jax.random.fold_in(key, _CALLS)) if has_loss else model)
+        _declare_arrays(model)
+        return out, (self._kept(nnx.split(model, *self._filters)[-1]), rest[1])
+
+    def _kept(self, after: PyTree) -> PyTree:
+        """The state that goes on, of what a model is left with; what its layers have sown meanwhile does not."""
+        found = dict(nnx.to_flat_state(after))
+        gone = ["/".join(map(str, path)) for path in self._rest_paths if path not in found]
+        if gone:
+            raise ValueError(f"model must keep its variables in a call, got none of {', '.join(gone)} after one")
+        kept = _as_words(nnx.from_flat_state([(path, found[path]) for path in self._rest_paths]))
+        leaves = zip(jax.tree.leaves_with_path(self.rest[0]), jax.tree.leaves(kept), strict=True)
+        for (path, before), now in leaves:
+            both_real = all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in (before, now))  # one may be bfloat16
+            if before.shape != now.shape or not (both_real or before.dtype == now.dtype):
+                raise ValueError(
+                    f"model must leave the shape and type of its variable {path_of(path)} as they are, "
+                    f"{before.dtype}{list(before.shape)}, got {now.dtype}{list(now.shape)}"
+                )
+        return kept
 
     def model(
         self, weights: PyTree, rest: PyTree, numbers: Mapping[str, Any], key: jax.Array, training: bool
@@ -133,17 +166,56 @@ class Functional:
                 hyper.append((path, kept.replace(kept.get_value())))  # made anew: it was made in a trace that has ended
         streams = []
         for i, (path, variable) in enumerate(self._streams):
-            is_key = jnp.issubdtype(variable.get_value().dtype, jax.dtypes.prng_key)
             shape = variable.get_value().shape
-            fresh = _stream_key(key, i, shape) if is_key else jnp.zeros(shape, jnp.uint32)
+            fresh = _stream_key(key, i, shape) if _is_key(variable.get_value()) else jnp.zeros(shape, jnp.uint32)
             streams.append((path, variable.replace(fresh)))
         # Flax lets a variable change only at the level of tracing where it was made: remake them here.
-        weights, state = jax.tree.map(lambda leaf: leaf, (weights, state))
+        weights = jax.tree.map(lambda leaf: leaf, weights)
+        leaves, treedef = jax.tree.flatten(state)
+        for i, implementation in self._keys.items():
+            leaves[i] = jax.random.wrap_key_data(leaves[i], impl=implementation)
+        state = jax.tree.unflatten(treedef, leaves)
         graph = self._training if training else self._evaluating
         model: nnx.Module = nnx.merge(graph, weights, nnx.from_flat_state(hyper), nnx.from_flat_state(streams), state)
         return model
 
 
+def _is_key(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+
+
+def _as_words(state: PyTree) -> PyTree:
+    """The state with keys as the words that they are made of, as which they can be copied, stacked and kept."""
+
+    def words(leaf: Any) -> Any:
+        leaf = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        return jax.lax.convert_element_type(leaf, leaf.dtype)  # no weak type: that would change on its way
+
+    return jax.tree.map(words, state)
+
+
+def _declare_arrays(model: nnx.Module) -> None:
+    """Tell Flax that bare arrays made in a trace are data too, as it sees by itself of those made outside."""
+    for _, node in nnx.iter_graph(model):
+        if isinstance(node, nnx.Pytree):
+            for name, value in list(vars(node).items()):
+                if isinstance(value, jax.core.Tracer):
+                    setattr(node, name, nnx.data(value))
+
+
 def _stream_key(key: jax.Array, index: int, shape: tuple[int, ...]) -> jax.Array:
     own = jax.random.fold_in(key, index)
     return jax.random.split(own, shape) if shape else own
+
+
+@contextlib.contextmanager
+def _traceable(what: str) -> Iterator[None]:
+    """Say in our words what JAX says where a traced value is used as a known one."""
+    try:
+        yield
+    except _NEEDS_A_VALUE as error:
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{what} must be traceable: Python may branch on shapes and flags, but not on the values of arrays, "
+            f"hyperparameters or keys, for which there are jnp.where and jax.lax.cond; got {first}"
+        ) from error

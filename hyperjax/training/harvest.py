@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from hyperjax import random
+from hyperjax.models.adapters import given_back
 from hyperjax.training.following import Stopping
 from hyperjax.training.in_force import in_force
 from hyperjax.training.program import Carry, Program, Record
@@ -65,6 +66,7 @@ def to_run(trainer: Trainer, recipe: Recipe, seed: int, settings: Settings, harv
         best=best,
         _numbers=partial(in_force, task, structure, recipe, settings, record.scale),
         _model=_model_of(program, settings, carry, at_best, seed),
+        _task=task,
     )
 
 
@@ -105,7 +107,7 @@ def _model_of(
         rest = jax.tree.map(jax.numpy.asarray, rest)
         model = program.model.model(weights, rest, numbers, random.streams(seed).masks, training=True)
         model.eval()
-        return model
+        return given_back(model)
 
     return build
 
@@ -113,11 +115,11 @@ def _model_of(
 def weights_of(program: Program, source: Any) -> tuple[Any, Any]:
     """Weights and other state of a model or a run, to begin a new run from.
 
-    Raises: ValueError for a model whose weights have another structure than the task's.
+    Raises: ValueError for a model whose weights or state have another structure than the task's.
     """
-    weights, rest = program.model.split(source.model if isinstance(source, Run) else source)
-    expected = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), program.model.weights)
-    found = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), weights)
-    if expected != found:
-        raise ValueError(f"init must be a model with the task's weights, {expected}, got {found}")
-    return weights, rest
+    parts = program.model.split(source.model if isinstance(source, Run) else source)
+    for kind, part, like in zip(("weights", "state"), parts, (program.model.weights, program.model.rest), strict=True):
+        expected, found = (jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), tree) for tree in (like, part))
+        if expected != found:
+            raise ValueError(f"init must be a model with the task's {kind}, {expected}, got {found}")
+    return parts

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from hyperjax.types import PyTree
 
@@ -11,6 +12,15 @@ from hyperjax.types import PyTree
 def of_products() -> Any:
     """What the caller's `with jax.default_matmul_precision(...)` asks for; None where nobody asks."""
     return jax.config.jax_default_matmul_precision  # type: ignore[attr-defined, unused-ignore]
+
+
+def computing_in(model: Any, dtype: str) -> Any:
+    """The model, its Flax layers told to compute in a type; BatchNorm, left alone, would give its statistics' type."""
+    module: Any
+    for _, module in nnx.iter_modules(model):
+        if hasattr(module, "param_dtype") and getattr(module, "dtype", dtype) is None:
+            module.dtype = jnp.dtype(dtype)
+    return model
 
 
 def in_precision(tree: PyTree, dtype: str | None) -> PyTree:

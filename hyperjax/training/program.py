@@ -16,7 +16,7 @@ from hyperjax.tasks import Task
 from hyperjax.training import following, stages
 from hyperjax.training.functional import Functional
 from hyperjax.training.packing import Packing
-from hyperjax.training.precision import in_precision
+from hyperjax.training.precision import computing_in, in_precision
 from hyperjax.training.settings import Settings, at
 from hyperjax.training.structure import Structure
 from hyperjax.types import Array, PyTree
@@ -147,7 +147,8 @@ class Program:
 
         numbers = settings.model_numbers_at(step)
         computed = in_precision(self.unpacked(weights), low)
-        (loss, metrics), after = self.model.call(measure, computed, rest, numbers, key, training)
+        told = measure if low is None else lambda model: measure(computing_in(model, low))
+        (loss, metrics), after = self.model.call(told, computed, rest, numbers, key, training)
         # What a model remembers (BatchNorm's statistics) keeps its own type, whatever it was computed in.
         return loss, (metrics, jax.tree.map(lambda new, old: new.astype(old.dtype), after, rest))
 

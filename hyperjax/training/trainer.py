@@ -95,6 +95,7 @@ class Trainer:
         """
         while width not in self._widths:
             settings, roots = self.shapes(width)
+            self.init.compile(settings, roots)
             carry = jax.eval_shape(self.init.mapped, settings, roots)
             need, free = 0, None
             part: Trainer | None = self
@@ -102,7 +103,6 @@ class Trainer:
                 needs, free = part.advance.memory(carry, settings, roots, part.data, np.int32(0))
                 need, part = max(need, needs), part._next
             if free is None or need <= free:
-                self.init.compile(settings, roots)
                 self._widths.add(width)
             elif fixed or width <= len(self.advance.devices):
                 raise ValueError(self._too_large(width, need, free))

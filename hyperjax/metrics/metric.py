@@ -1,4 +1,4 @@
-"""Metrics: what a run is judged by, one value per example, each with the direction that is better."""
+"""What a metric is: a function of predictions and targets that knows which direction is better."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +16,17 @@ Direction = Literal["max", "min"]
 class Metric:
     """A function `(predictions, targets) -> one value per example` that says which direction is better.
 
+    A run reports the mean over examples. For a metric that is a ratio of sums over a whole set (F1, say), the values
+    are such that their mean is the ratio: it is that of the examples handed over together, which for a validation are
+    all of them up to 2,048, and blocks of so many beyond, whose ratios are averaged by their sizes. In training it is
+    the ratio of each batch, averaged over batches, which is another quantity.
+
     Args:
         function: `(predictions, targets) -> float[examples]`.
         direction: "max" when larger is better, "min" when smaller is.
         name: what tables and figures call it.
 
+    >>> from hyperjax.metrics import accuracy
     >>> accuracy.direction, accuracy.name
     ('max', 'accuracy')
     """
@@ -42,6 +48,7 @@ class Metric:
     def better(self, value: float, other: float) -> bool:
         """True when `value` is strictly better than `other`; a value that is not a number is never better.
 
+        >>> from hyperjax.metrics import accuracy
         >>> accuracy.better(0.9, 0.8), accuracy.better(0.9, float("nan")), accuracy.better(float("nan"), 0.1)
         (True, True, False)
         """
@@ -62,6 +69,7 @@ def as_metric(name: str, function: Callable[[Any, Any], Any], direction: Directi
 
     >>> as_metric("top", lambda predictions, targets: predictions[:, 0])
     Metric('top', direction='max')
+    >>> from hyperjax.metrics import mean_absolute_error
     >>> as_metric("error", mean_absolute_error)
     Metric('error', direction='min')
     """
@@ -70,53 +78,26 @@ def as_metric(name: str, function: Callable[[Any, Any], Any], direction: Directi
     return Metric(inner, chosen, name)
 
 
-def _accuracy(logits: Any, labels: Any) -> Array:
-    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
-    classes = jnp.argmax(labels, -1) if labels.ndim == logits.ndim else labels
-    require(
-        classes.shape == logits.shape[:-1],
-        f"targets must be integers of shape {logits.shape[:-1]} or one-hot of shape {logits.shape}, got {labels.shape}",
-    )
-    # argmax by two plain reductions, which cost a loop on CPU a third of its reduction of pairs.
-    places = jnp.arange(logits.shape[-1])
-    best = jnp.min(jnp.where(logits == jnp.max(logits, -1, keepdims=True), places, logits.shape[-1]), -1)
-    return _per_example(best == classes)
+def per_example(values: Array) -> Array:
+    """Means over all axes but the first, in float32 at least.
 
+    Metrics are kept apart from the weights' type: a share of correct answers in bfloat16 would have three digits.
 
-def _mean_squared_error(predictions: Any, targets: Any) -> Array:
-    return _per_example(jnp.square(_difference(predictions, targets)))
-
-
-def _mean_absolute_error(predictions: Any, targets: Any) -> Array:
-    return _per_example(jnp.abs(_difference(predictions, targets)))
-
-
-def _difference(predictions: Any, targets: Any) -> Array:
-    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
-    require(
-        predictions.shape == targets.shape,
-        f"targets must have the shape of the predictions, {predictions.shape}, got {targets.shape}",
-    )
-    precise = jnp.promote_types(jnp.result_type(predictions, targets, float), jnp.float32)
-    difference: Array = predictions.astype(precise) - targets.astype(precise)
-    return difference
-
-
-def _per_example(values: Array) -> Array:
-    # Metrics are kept apart from the weights' type: a share of correct answers in bfloat16 would have three digits.
+    >>> print(per_example(jnp.array([[True, False], [True, True]])))
+    [0.5 1. ]
+    """
     precise = jnp.promote_types(jnp.result_type(values, float), jnp.float32)
     return jnp.mean(values.astype(precise), axis=tuple(range(1, values.ndim)))
 
 
-def _binary_accuracy(logits: Any, labels: Any) -> Array:
-    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+def alike(predictions: Any, targets: Any, called: str = "predictions") -> tuple[Array, Array]:
+    """Both as arrays of one shape.
+
+    Raises: ValueError when the shapes differ.
+    """
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
     require(
-        logits.shape == labels.shape, f"targets must have the shape of the logits, {logits.shape}, got {labels.shape}"
+        predictions.shape == targets.shape,
+        f"targets must have the shape of the {called}, {predictions.shape}, got {targets.shape}",
     )
-    return _per_example((logits > 0) == (labels > 0.5))
-
-
-accuracy = Metric(_accuracy, "max", "accuracy")
-binary_accuracy = Metric(_binary_accuracy, "max", "binary_accuracy")
-mean_squared_error = Metric(_mean_squared_error, "min", "mean_squared_error")
-mean_absolute_error = Metric(_mean_absolute_error, "min", "mean_absolute_error")
+    return predictions, targets
