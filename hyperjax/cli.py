@@ -130,7 +130,7 @@ def study(
     if not isinstance(start, int) or start < 0:
         raise ValueError(f"seed must be a whole number of at least 0, got {start!r}")
     learnt = find(task)
-    varied = read_space(space, epochs=passes) if space is not None else default_space(passes)
+    varied = read_space(space, epochs=passes) if space is not None else default_space(passes, learnt)
     folder = prepare_folder(output, overwrite)
     _keep_compiled_programs(cache)
     console = Console(stderr=as_json)

@@ -13,9 +13,14 @@ from hyperjax.types import PyTree, Scalar
 
 
 def path_of(keys: Any) -> str:
-    """A leaf's path as text, `layers/0/kernel`: dictionary keys, attributes and positions joined by slashes."""
-    parts = (jax.tree_util.keystr((key,), simple=True) for key in keys)
-    return "/".join(part for part in parts if part != "value")
+    """A leaf's path as text, `layers/0/kernel`: dictionary keys, attributes and positions joined by slashes.
+
+    The attribute `value` at its end, where a Flax variable has its array, is left out.
+    """
+    keys = tuple(keys)
+    if keys and isinstance(keys[-1], jax.tree_util.GetAttrKey) and keys[-1].name == "value":
+        keys = keys[:-1]
+    return "/".join(jax.tree_util.keystr((key,), simple=True) for key in keys)
 
 
 def matrices(params: PyTree) -> PyTree:

@@ -1,6 +1,7 @@
 """A space: which hyperparameters a study varies, and over what."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -11,6 +12,8 @@ from hyperjax import activations, losses, optimizers, schedules
 from hyperjax.checks import nearest
 from hyperjax.schedules import Length
 from hyperjax.studies.ranges import Range, log_uniform, uniform
+from hyperjax.tasks import Task
+from hyperjax.training.functional import Functional
 from hyperjax.training.recipe import Recipe
 
 MAPPINGS = (
@@ -242,20 +245,30 @@ def _nested(values: Mapping[str, Any], base: Recipe) -> dict[str, Any]:
     return changes
 
 
-def default_space(epochs: float = 20) -> Space:
+def default_space(epochs: float = 20, task: Task | None = None) -> Space:
     """What the command searches when it is not told: every kind of hyperparameter that any classifier has.
 
-    >>> "optimizer" in default_space().searched
-    True
+    Args:
+        epochs: of each trial.
+        task: leaves out what its model does not bind, and batches larger than its training set.
+
+    >>> from hyperjax.tasks import copying
+    >>> "activation" in default_space().searched, "activation" in default_space(20, copying()).searched
+    (True, False)
     """
+    bound: tuple[str, ...] = ("dropout", "activation")
+    examples = math.inf
+    if task is not None:
+        bound, examples = Functional(task, {}, {}, ()).names, task.size("train")
+    model = {"dropout": uniform(0.0, 0.5), "activation": ["relu", "tanh", "gelu", "swish"]}
+    sizes = [size for size in (32, 128) if size <= examples]
     return space(
         optimizer=["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "radam", "lion"],
         learning_rate=log_uniform(1e-4, 1.0),
         schedule=["constant", "linear", "cosine_decay", "exponential_decay", "step_decay"],
         warmup=[0, Length(0.05, "fraction"), Length(0.2, "fraction")],
         weight_decay=log_uniform(1e-6, 1e-1),
-        dropout=uniform(0.0, 0.5),
-        activation=["relu", "tanh", "gelu", "swish"],
-        batch_size=[32, 128],
+        batch_size=sizes if len(sizes) > 1 else sizes[0] if sizes else "full",
         epochs=epochs,
+        **{name: values for name, values in model.items() if name in bound},
     )

@@ -139,10 +139,13 @@ class Task:
     @property
     def direction(self) -> str:
         """ "max" or "min", whichever is better for `ranking`."""
-        first = next(iter(self.metrics), None)
-        if first is None:
+        return self.direction_of(next(iter(self.metrics), "loss"))
+
+    def direction_of(self, metric: str) -> str:
+        """ "max" or "min", whichever is better for a metric by name; "min" for the loss and what is not declared."""
+        if metric not in self.metrics:
             return "min"
-        return str(self.metrics[first]) if self.objective is not None else self.measures[first].direction
+        return str(self.metrics[metric]) if self.objective is not None else self.measures[metric].direction
 
     def size(self, part: str) -> int:
         """Number of examples in one of the sets."""

@@ -50,7 +50,7 @@ class Functional:
         ]
         self._numbers = [name for name in bound if name in read]  # of activations: given to the layers, not found there
         self._template = nnx.eval_shape(lambda: self._build(jax.random.key(0), {}))
-        known = layers.names(self._template)
+        known = self.names = layers.names(self._template)  # of the hyperparameters and choices that the model binds
         self._check_bound(known, tuple(name for name in bound if name not in self._numbers))
         self.weights, self.rest = jax.eval_shape(self._states, jax.random.key(0))
 

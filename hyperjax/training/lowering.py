@@ -179,15 +179,14 @@ def _followed(field: str, given: Mapping[str, Any], defaults: Mapping[str, Any],
     metric = values.pop("metric")
     names = ["train_loss"] if field == "plateau" else []
     if "validation" in task.data:
-        names += [f"validation_{name}" for name in ("loss", *task.measures)]
+        names += [f"validation_{name}" for name in ("loss", *task.metrics)]
     column, direction = NOTHING, "min"
     if given:
         if field == "early_stopping" and not names:
             raise ValueError(f"early_stopping must be left out, since {task.name} has no validation set; got {given}")
         metric = one_of(f"{field}['metric']", metric or task.ranking, names)
         column = names.index(metric) + (0 if field == "plateau" else 1)
-        measure = task.measures.get(metric.removeprefix("validation_"))
-        direction = "min" if measure is None else measure.direction
+        direction = task.direction_of(metric.removeprefix("validation_"))
     numbers = {name: np.float64(value) for name, value in values.items()}
     return numbers | {"column": np.int32(column), "sign": np.float64(1.0 if direction == "min" else -1.0)}
 

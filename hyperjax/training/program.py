@@ -10,6 +10,7 @@ from flax import nnx
 from jax import lax
 
 from hyperjax import losses
+from hyperjax.checks import one_of
 from hyperjax.optimizers import by_rule, matching, matrices
 from hyperjax.random import Streams
 from hyperjax.tasks import Task
@@ -204,7 +205,10 @@ class Program:
 
         weights, rest = jax.eval_shape(self.model.init, jax.random.key(0))
         jax.eval_shape(trace, weights, rest, batch)
-        return tuple(names)
+        declared = self.task.metrics
+        for name in declared:
+            one_of("metrics' key (of what the objective returns)", name, names)
+        return (*declared, *(name for name in names if name not in declared))
 
     def _check_labels(self) -> None:
         """Labels outside the model's classes would be learnt silently: refuse them before anything compiles."""

@@ -335,4 +335,8 @@ def _roots(seeds: Sequence[int]) -> np.ndarray:
 
 
 def _streams(root: Any) -> random.Streams:
-    return random.streams(jax.random.wrap_key_data(root, impl=random.IMPLEMENTATION))
+    keys = random.streams(jax.random.wrap_key_data(root, impl=random.IMPLEMENTATION))
+    # Known only here: where dozens of weights are drawn from one key inside a loop, jax 0.12 would repeat the hash that
+    # made the key for each of them, and never end compiling.
+    words = jax.lax.optimization_barrier(tuple(jax.random.key_data(key) for key in keys))
+    return random.Streams(*(jax.random.wrap_key_data(word, impl=random.IMPLEMENTATION) for word in words))

@@ -189,20 +189,28 @@ def test_a_pair_is_called_by_the_names_of_its_parameters():
     assert float(given_back(module).hyperparameters["slope"]) == 0
 
 
+def test_a_key_that_has_a_default_keeps_it_in_evaluation():
+    module = built((lambda key: jnp.ones(4), lambda w, x, key="own": (x @ w, key)))
+    module.eval()
+    assert module(X)[1] == "own" and given_back(module)(X)[1] == "own"
+    module.train()
+    assert jnp.issubdtype(module(X)[1].dtype, jax.dtypes.prng_key)
+
+
 def test_a_pair_in_haiku_s_shape():
     def init(rng, *args, **kwargs):
         return {"w": jax.random.normal(rng, (args[0].shape[-1], 2))}, {"n": jnp.int32(0)}
 
     def apply(params, state, rng, *args, **kwargs):
-        return args[0] @ params["w"], {"n": state["n"] + (rng is not None)}
+        return args[0] @ params["w"], {"n": state["n"] + (1 if rng is None else 10)}
 
     module = built((init, apply))
     module.train()
     assert module(X).shape == (2, 2)
-    assert int(tree_of(module.state)["n"]) == 1
+    assert int(tree_of(module.state)["n"]) == 10
     module.eval()
-    module(X)
-    assert int(given_back(module).state["n"]) == 1
+    module(X)  # what becomes of the state in evaluation is dropped
+    assert int(given_back(module).state["n"]) == 10
     params = {"w": jnp.ones((4, 2))}
     np.testing.assert_allclose(module.adopt((params, {"n": jnp.int32(5)}))(X), X @ params["w"])
     with pytest.raises(ValueError, match=r"init must be a run, its model, or a pair \(params, state\), got dict"):

@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from hyperjax import optimizers
 from hyperjax.optimizers import by_rule, rule
+from hyperjax.optimizers.groups import path_of
 
 PARAMS = {"layer": {"kernel": jnp.array([[1.0, -2.0], [0.5, 3.0], [2.0, 1.0]]), "bias": jnp.array([0.3, -0.1])}}
 
@@ -271,3 +273,9 @@ def test_the_effective_rate_is_what_the_direction_was_multiplied_by(name, argume
 def test_bad_input_names_the_argument(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_a_path_keeps_a_layer_that_is_called_value():
+    attention = nnx.MultiHeadAttention(2, 4, decode=False, rngs=nnx.Rngs(0))
+    paths = [path_of(keys) for keys, _ in jax.tree.leaves_with_path(nnx.state(attention, nnx.Param))]
+    assert "value/kernel" in paths and "query/kernel" in paths and not any(p.endswith("/value") for p in paths)
