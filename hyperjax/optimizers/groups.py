@@ -13,14 +13,16 @@ from hyperjax.types import PyTree, Scalar
 
 
 def path_of(keys: Any) -> str:
-    """A leaf's path as text, `layers/0/kernel`: dictionary keys, attributes and positions joined by slashes.
+    """A leaf's path as text, `layers/0/kernel`: dictionary keys, attributes and positions joined by slashes."""
+    return "/".join(parts_of(keys))
 
-    The attribute `value` at its end, where a Flax variable has its array, is left out.
-    """
+
+def parts_of(keys: Any) -> tuple[str, ...]:
+    """The parts of a leaf's path; the attribute `value`, where a Flax variable or box has its array, is none."""
     keys = tuple(keys)
     if keys and isinstance(keys[-1], jax.tree_util.GetAttrKey) and keys[-1].name == "value":
         keys = keys[:-1]
-    return "/".join(jax.tree_util.keystr((key,), simple=True) for key in keys)
+    return tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
 
 
 def matrices(params: PyTree) -> PyTree:

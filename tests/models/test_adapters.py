@@ -145,7 +145,7 @@ def test_a_tree_is_held_by_kind_of_leaf_and_comes_back():
     jax.tree.map(np.testing.assert_array_equal, (back["w"], back["train"]), (tree["w"], tree["train"]))
     same = Held(OrderedDict({1: jnp.zeros(1), "1": jnp.ones(1)}), parameter)
     assert paths(same) == ["1", "1_"] and tree_of(same)["1"] == 1 and tree_of(same)[1] == 0
-    assert paths(Held(jnp.ones(2), parameter)) == [""]  # a tree that is one array has the path of what holds it
+    assert paths(Held(jnp.ones(2), parameter)) == ["value"]
     numbers = Held({"n": 3, "on": True}, state)
     assign(numbers, {"n": jnp.int32(4), "on": False})
     assert int(tree_of(numbers)["n"]) == 4 and not bool(tree_of(numbers)["on"])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from hyperjax.optimizers.groups import parts_of
 from hyperjax.types import PyTree
 
 MakeVariable = Callable[[tuple[str, ...], Any], Any]  # (path, leaf) -> a variable, or the leaf where it is none
@@ -57,7 +58,7 @@ class Held(nnx.Module):
         places: list[tuple[str, ...] | None] = []
         others: list[Any] = []
         for keys, leaf in jax.tree.leaves_with_path(tree):
-            path = tuple(jax.tree_util.keystr((key,), simple=True) for key in keys) or ("value",)
+            path = parts_of(keys) or ("value",)
             variable = make(path, leaf)
             is_held = isinstance(variable, nnx.Variable)
             others.append(None if is_held else leaf)
