@@ -367,7 +367,7 @@ def branching(params, x, *, slope=0.5):
         (
             (lambda key: (jnp.ones((4, 3)), jnp.ones(2)), shrinking),
             {},
-            r"model must leave the shape and type of its variable state as they are, float32\[2\], got float32\[1\]",
+            r"model must leave the shape and type of its variable state/value as they are, float32\[2\], got float32\[1\]",
         ),
     ],
     ids=["branch", "numpy", "type", "argument", "unbound", "shape"],
