@@ -142,10 +142,6 @@ def test_a_folder_that_holds_a_study_is_kept_unless_told(run, made, tiny, tmp_pa
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_nothing_of_the_table_is_cut(run, made, tmp_path, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    code, out, _ = run(
-        "study", "made", "--trials", 3, "--epochs", 1, "--output", tmp_path / "o", "--no-cache", "--seed", 1
-    )
-    assert code == 2  # the default space has batches of 128
     space = tmp_path / "s.toml"
     space.write_text(
         "optimizer = ['adagrad', 'nesterov']\nschedule = ['exponential_decay']\nwarmup = [{fraction = 0.05}, {epochs = 0.5}]\n"

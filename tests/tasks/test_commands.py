@@ -9,6 +9,7 @@ from hyperjax.studies import default_space
 from hyperjax.studies.samplers import draw
 from hyperjax.training.lowering import lower_together
 from hyperjax.training.program import Program
+from tests.training.made import classes
 
 
 @pytest.mark.parametrize("name", [name for name in hj.tasks.bundled() if name != "mnist1d"])
@@ -22,6 +23,12 @@ def test_the_command_s_own_space_fits_every_task(name):
     assert ("dropout" in space.searched) == (
         "dropout" in Program(task, lower_together(recipes[:1], task)[1]).model.names
     )
+
+
+def test_batches_of_the_command_s_own_space_are_no_larger_than_the_training_set():
+    assert default_space(1, classes(examples=46)).entries["batch_size"] == 32
+    assert default_space(1, classes(examples=20)).entries["batch_size"] == "full"
+    assert default_space(1, classes(examples=128)).entries["batch_size"] == [32, 128]
 
 
 class Point(nnx.Module):
