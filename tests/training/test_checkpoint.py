@@ -67,6 +67,7 @@ def test_a_run_stopped_at_any_of_twenty_segments_goes_on_bit_for_bit(tmp_path):
     goes_on(tmp_path, STOPS)
 
 
+@pytest.mark.slow
 def test_the_same_call_goes_on_and_an_ended_one_is_read(tmp_path):
     task = classes()
     whole = hj.fit(task, RECIPE)
@@ -78,6 +79,7 @@ def test_the_same_call_goes_on_and_an_ended_one_is_read(tmp_path):
     assert len(seen) == 1 and seen[0].finished
 
 
+@pytest.mark.slow
 def test_every_counts_the_segments_between_checkpoints(tmp_path):
     task, seen = classes(), []
     with pytest.raises(StoppedError):

@@ -24,6 +24,7 @@ def test_batches_grow_after_the_given_epochs_and_the_rate_with_them():
     assert run.finished and len(run.metrics["validation_loss"]) == 5
 
 
+@pytest.mark.slow
 def test_each_part_is_what_plain_runs_of_that_batch_size_do():
     task = classes()
     base = hj.Recipe(optimizer="sgd", learning_rate=0.05, batch_size=8)
@@ -73,6 +74,7 @@ def test_a_population_with_ramps_equals_lone_runs_and_lengths_in_epochs_follow()
     assert runs[0].total_steps == 6
 
 
+@pytest.mark.slow
 def test_cutting_into_segments_does_not_matter_to_what_is_recorded():
     recipe = hj.Recipe(batch_size=8, batch_ramp=RAMP, epochs=5)
     whole, cut = hj.fit(classes(), recipe), hj.fit(classes(), recipe, segment_steps=4)
