@@ -30,14 +30,22 @@ def is_concrete(value: Any) -> bool:
     return not isinstance(value, jax.core.Tracer) and not callable(value) and value is not None
 
 
-def within(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False) -> None:
+def within(
+    name: str,
+    value: Any,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
     """Require a concrete number (or every entry of a concrete array) to be finite and in [low, high].
 
     Args:
         name: the argument's name, for the message.
         value: number or array; tracers and callables (schedules) pass unchecked.
         low, high: the range; infinite bounds are no bounds.
-        open_low: exclude `low` itself.
+        open_low, open_high: exclude `low` or `high` itself.
     Raises: ValueError that names the argument, the range and what arrived.
 
     >>> within("rate", 2.0, 0.0, 1.0)
@@ -47,15 +55,20 @@ def within(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *,
     """
     if not is_concrete(value):
         return
-    bracket = "(" if open_low or low == -np.inf else "["
-    close = ")" if high == np.inf else "]"
-    described = f"{name} must be a number in {bracket}{low:g}, {high:g}{close}, got {value!r}"
+    described = f"{_described(name, low, high, open_low, open_high)}{value!r}"
     kind = np.asarray(value).dtype
     numeric = jax.numpy.issubdtype(kind, jax.numpy.number)  # JAX's own, which knows bfloat16
     require(numeric and not isinstance(value, bool), described)
     array = np.asarray(value, np.float64)
     above = array > low if open_low else array >= low
-    require(np.isfinite(array) & above & (array <= high), described)
+    below = array < high if open_high else array <= high
+    require(np.isfinite(array) & above & below, described)
+
+
+def _described(name: str, low: float, high: float, open_low: bool, open_high: bool) -> str:
+    bracket = "(" if open_low or low == -np.inf else "["
+    close = ")" if open_high or high == np.inf else "]"
+    return f"{name} must be a number in {bracket}{low:g}, {high:g}{close}, got "
 
 
 def one_number(
@@ -70,8 +83,7 @@ def one_number(
     """Require a single number, traced or not, and a concrete one to be finite and in range.
 
     Args:
-        name, value, low, high, open_low: as in `within`, but no schedules and no arrays of several numbers.
-        open_high: exclude `high` itself.
+        name, value, low, high, open_low, open_high: as in `within`, but no schedules and no arrays of several numbers.
     Raises: ValueError that names the argument, the range and what arrived.
 
     >>> one_number("rate", None, 0.0, 1.0, open_high=True)
@@ -79,19 +91,14 @@ def one_number(
     ...
     ValueError: rate must be a number in [0, 1), got None
     """
-    bracket = "(" if open_low or low == -np.inf else "["
-    close = ")" if open_high or high == np.inf else "]"
-    described = f"{name} must be a number in {bracket}{low:g}, {high:g}{close}, got "
+    described = _described(name, low, high, open_low, open_high)
     if isinstance(value, jax.core.Tracer):
         require(value.ndim == 0, f"{described}an array of shape {value.shape}")
         return
     array = np.asarray(value)
     numeric = jax.numpy.issubdtype(array.dtype, jax.numpy.number) and not jax.numpy.iscomplexobj(array)
     require(numeric and array.ndim == 0, f"{described}{value!r}")
-    number = float(array)
-    above = number > low if open_low else number >= low
-    below = number < high if open_high else number <= high
-    require(np.isfinite(number) and above and below, f"{described}{value!r}")
+    within(name, value, low, high, open_low=open_low, open_high=open_high)
 
 
 def whole_number(name: str, value: Any, low: int) -> None:

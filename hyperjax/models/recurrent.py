@@ -1,5 +1,7 @@
 """Recurrent networks, GRU and LSTM, over sequences of features or of tokens."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +16,8 @@ OUTPUTS_AT = ("last", "each")
 
 class _Recurrent(nnx.Module):
     """Layers that pass over time one after another, and a linear output; the cell is the subclass's own."""
+
+    _cell: Callable[..., Any]  # (inputs, width, rngs=...)
 
     def __init__(
         self,
@@ -32,7 +36,7 @@ class _Recurrent(nnx.Module):
         self.outputs_at = one_of("outputs_at", outputs_at, OUTPUTS_AT)
         tokens = None if vocabulary is None else positive_integer("vocabulary", vocabulary)
         self.embedding = nnx.data(None) if tokens is None else nnx.Embed(tokens, features, rngs=rngs)
-        self.layers = nnx.List([nnx.RNN(self._cell(size, width, rngs), rngs=False) for size in sizes])
+        self.layers = nnx.List([nnx.RNN(self._cell(size, width, rngs=rngs), rngs=False) for size in sizes])
         self.dropouts = nnx.List([Dropout(dropout, rngs=rngs) for _ in sizes])
         self.output = nnx.Linear(width, positive_integer("outputs", outputs), rngs=rngs)
 
@@ -53,10 +57,6 @@ class _Recurrent(nnx.Module):
             x = x[:, -1] if layer is self.layers[-1] and self.outputs_at == "last" else x
             x = dropout(x)
         return self.output(x)
-
-    @staticmethod
-    def _cell(inputs: int, width: int, rngs: nnx.Rngs) -> Any:
-        raise NotImplementedError
 
 
 class GRU(_Recurrent):
@@ -84,9 +84,12 @@ class GRU(_Recurrent):
     (5, 2)
     """
 
-    @staticmethod
-    def _cell(inputs: int, width: int, rngs: nnx.Rngs) -> Any:
-        return nnx.GRUCell(inputs, width, rngs=rngs)
+    _cell = staticmethod(nnx.GRUCell)
+
+
+def _remembering(_: jax.Array, shape: tuple[int, ...], dtype: Any, *__: Any) -> jax.Array:
+    """The biases of an LSTM: 1 for the second of four gates, 0 for the others."""
+    return jnp.repeat(jnp.array([0, 1, 0, 0], dtype), shape[0] // 4)
 
 
 class LSTM(_Recurrent):
@@ -97,14 +100,7 @@ class LSTM(_Recurrent):
     and o. The bias of f begins at 1, so that the cell remembers at first.
 
     Args:
-        inputs: number of features of one step, or of an embedded token.
-        outputs: number of outputs (logits, or real values), a linear function of the last layer's.
-        width: units of each layer.
-        layers: number of layers, each reading the outputs of the one below.
-        vocabulary: number of tokens, for int[examples, time]; None: steps are given as float[examples, time, inputs].
-        outputs_at: "last": one output, from the last step; "each": one at every step.
-        dropout: rate in [0, 1] on the outputs of every layer, held under the name "dropout".
-        rngs: streams for initial weights ("params") and masks ("dropout").
+        inputs, outputs, width, layers, vocabulary, outputs_at, dropout, rngs: as in `GRU`.
 
     Raises: ValueError when a size is not a whole number of at least 1, a rate out of range, a name unknown.
     Source: Hochreiter & Schmidhuber 1997, Neural Computation 9(8), with the forget gate of Gers et al. 2000; its bias:
@@ -116,11 +112,4 @@ class LSTM(_Recurrent):
     (5, 7, 10)
     """
 
-    @staticmethod
-    def _cell(inputs: int, width: int, rngs: nnx.Rngs) -> Any:
-        return nnx.OptimizedLSTMCell(inputs, width, bias_init=_remembering, rngs=rngs)
-
-
-def _remembering(_: jax.Array, shape: tuple[int, ...], dtype: Any, *__: Any) -> jax.Array:
-    """The biases of an LSTM: 1 for the second of four gates, 0 for the others."""
-    return jnp.repeat(jnp.array([0, 1, 0, 0], dtype), shape[0] // 4)
+    _cell = staticmethod(functools.partial(nnx.OptimizedLSTMCell, bias_init=_remembering))

@@ -6,7 +6,8 @@ from flax import nnx
 from hyperjax.checks import require
 from hyperjax.metrics import mean_squared_error
 from hyperjax.models import GRU
-from hyperjax.tasks.task import SETS, Task
+from hyperjax.tasks.splitting import split
+from hyperjax.tasks.task import Task
 
 _SIZES = (2000, 300, 300)
 
@@ -42,14 +43,13 @@ def adding(length: int = 30, width: int = 32) -> Task:
     pairs[rows, draw.integers(0, half, count), 1] = 1
     pairs[rows, draw.integers(half, length, count), 1] = 1
     sums = pairs.prod(2).sum(1, keepdims=True)
-    cuts = np.split(rows, np.cumsum(_SIZES)[:-1])
 
     def model(rngs: nnx.Rngs, width: int = width) -> nnx.Module:
         return GRU(2, 1, width, rngs=rngs)
 
     return Task(
         model=model,
-        data={part: (pairs[cut], sums[cut]) for part, cut in zip(SETS, cuts, strict=True)},
+        data=split(_SIZES, (pairs, sums)),
         loss="squared_error",
         metrics={"mean_squared_error": mean_squared_error},
         name="adding",

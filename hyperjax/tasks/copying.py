@@ -6,7 +6,8 @@ from flax import nnx
 from hyperjax import losses, metrics
 from hyperjax.checks import positive_integer
 from hyperjax.models import GRU
-from hyperjax.tasks.task import SETS, Task
+from hyperjax.tasks.splitting import split
+from hyperjax.tasks.task import Task
 from hyperjax.types import Array
 
 _SYMBOLS = 8
@@ -43,7 +44,6 @@ def copying(length: int = 5, delay: int = 10, width: int = 64) -> Task:
     symbols = drawn[first[: sum(_SIZES)]]
     tokens = np.zeros((len(symbols), 2 * length + delay), np.int32)
     tokens[:, :length], tokens[:, length + delay - 1] = symbols, _SYMBOLS + 1
-    cuts = np.split(np.arange(len(symbols)), np.cumsum(_SIZES)[:-1])
 
     def model(rngs: nnx.Rngs, width: int = width) -> nnx.Module:
         return GRU(16, _SYMBOLS, width, vocabulary=_SYMBOLS + 2, outputs_at="each", rngs=rngs)
@@ -56,7 +56,7 @@ def copying(length: int = 5, delay: int = 10, width: int = 64) -> Task:
 
     return Task(
         model=model,
-        data={part: (tokens[cut], symbols[cut] - 1) for part, cut in zip(SETS, cuts, strict=True)},
+        data=split(_SIZES, (tokens, symbols - 1)),
         loss=loss,
         metrics={"accuracy": right},
         name="copying",

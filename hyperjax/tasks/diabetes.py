@@ -8,6 +8,7 @@ from flax import nnx
 from hyperjax.checks import within
 from hyperjax.metrics import mean_absolute_error, mean_squared_error
 from hyperjax.models import MLP
+from hyperjax.tasks.splitting import split
 from hyperjax.tasks.task import Task
 
 
@@ -37,10 +38,9 @@ def diabetes(widths: Sequence[int] = (32, 32), outliers: float = 0.0) -> Task:
     inputs, target = load_diabetes(return_X_y=True, scaled=False)
     order = np.random.default_rng(0).permutation(len(target))
     inputs, target = inputs[order], target[order][:, None]
-    cuts = {"train": slice(0, 310), "validation": slice(310, 376), "test": slice(376, None)}
 
     def standardized(values: np.ndarray) -> np.ndarray:
-        known = values[cuts["train"]]
+        known = values[:310]
         return np.asarray((values - known.mean(0)) / known.std(0), np.float32)
 
     x, y = standardized(inputs), standardized(target)
@@ -53,7 +53,7 @@ def diabetes(widths: Sequence[int] = (32, 32), outliers: float = 0.0) -> Task:
 
     return Task(
         model=model,
-        data={name: (x[cut], y[cut]) for name, cut in cuts.items()},
+        data=split((310, 66, 66), (x, y)),
         loss="squared_error",
         metrics={"mean_squared_error": mean_squared_error, "mean_absolute_error": mean_absolute_error},
         name="diabetes",

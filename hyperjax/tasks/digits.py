@@ -7,6 +7,7 @@ from flax import nnx
 
 from hyperjax.metrics import accuracy
 from hyperjax.models import MLP
+from hyperjax.tasks.splitting import split
 from hyperjax.tasks.task import Task
 
 
@@ -30,14 +31,13 @@ def digits(widths: Sequence[int] = (128, 128)) -> Task:
 
     images, labels = load_digits(return_X_y=True)
     images, labels = (images / 16).astype(np.float32), labels.astype(np.int32)
-    cuts = {"train": slice(0, 1437), "validation": slice(1437, 1617), "test": slice(1617, None)}
 
     def model(rngs: nnx.Rngs, widths: Sequence[int] = tuple(widths)) -> nnx.Module:
         return MLP(64, 10, widths, rngs=rngs)
 
     return Task(
         model=model,
-        data={name: (images[cut], labels[cut]) for name, cut in cuts.items()},
+        data=split((1437, 180, 180), (images, labels)),
         loss="cross_entropy",
         metrics={"accuracy": accuracy},
         name="digits",

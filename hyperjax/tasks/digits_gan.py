@@ -9,6 +9,7 @@ from flax import nnx
 from hyperjax.metrics import energy_distance
 from hyperjax.models import GAN, game
 from hyperjax.tasks.digits import digits
+from hyperjax.tasks.splitting import split
 from hyperjax.tasks.task import SETS, Task
 from hyperjax.types import Array
 
@@ -45,10 +46,10 @@ def digits_gan(latent: int = 16, widths: Sequence[int] = (128, 128)) -> Task:
         return values, metrics | {"distance": energy_distance(made, batch)}
 
     images = np.concatenate([digits().data[part][0] for part in SETS])
-    cuts = np.split(np.random.default_rng(0).permutation(len(images)), (1297, 1547))
+    images = images[np.random.default_rng(0).permutation(len(images))]
     return Task(
         model=model,
-        data={part: images[cut] for part, cut in zip(SETS, cuts, strict=True)},
+        data=split((1297, 250, 250), images),
         objective=objective,
         metrics={"distance": "min"},
         name="digits_gan",

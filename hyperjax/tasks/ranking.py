@@ -9,7 +9,8 @@ from flax import nnx
 from hyperjax.losses import list_ranking
 from hyperjax.metrics import ndcg, ndcg_at
 from hyperjax.models import MLP
-from hyperjax.tasks.task import SETS, Task
+from hyperjax.tasks.splitting import split
+from hyperjax.tasks.task import Task
 
 _ITEMS, _FEATURES = 10, 8
 _SIZES = (400, 200, 200)
@@ -42,15 +43,13 @@ def ranking(widths: Sequence[int] = (32, 32)) -> Task:
     >>> task.data["train"][0].shape, task.data["train"][1].shape, task.ranking
     ((400, 10, 8), (400, 10), 'validation_ndcg')
     """
-    features, relevance = _queries()
-    cuts = np.split(np.arange(len(features)), np.cumsum(_SIZES)[:-1])
 
     def model(rngs: nnx.Rngs, widths: Sequence[int] = tuple(widths)) -> nnx.Module:
         return Scores(_FEATURES, 1, widths, rngs=rngs)
 
     return Task(
         model=model,
-        data={part: (features[cut], relevance[cut]) for part, cut in zip(SETS, cuts, strict=True)},
+        data=split(_SIZES, _queries()),
         loss=list_ranking,
         metrics={"ndcg": ndcg, "ndcg_at_3": ndcg_at(3)},
         name="ranking",

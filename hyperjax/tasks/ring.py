@@ -8,7 +8,8 @@ from flax import nnx
 
 from hyperjax.metrics import energy_distance, modes_counted
 from hyperjax.models import GAN, game
-from hyperjax.tasks.task import SETS, Task
+from hyperjax.tasks.splitting import split
+from hyperjax.tasks.task import Task
 from hyperjax.types import Array
 
 _DEVIATION = 0.05
@@ -39,7 +40,7 @@ def ring(latent: int = 4, widths: Sequence[int] = (64, 64)) -> Task:
     """
     draw = np.random.default_rng(0)
     points = _HEAPS[np.arange(3072) % 8] + _DEVIATION * draw.normal(size=(3072, 2))
-    cuts = np.split(draw.permutation(3072), (2048, 2560))
+    points = points[draw.permutation(3072)].astype(np.float32)
     play = game("wasserstein", penalty=1.0)
 
     def model(rngs: nnx.Rngs, latent: int = latent, widths: Sequence[int] = tuple(widths)) -> nnx.Module:
@@ -53,7 +54,7 @@ def ring(latent: int = 4, widths: Sequence[int] = (64, 64)) -> Task:
 
     return Task(
         model=model,
-        data={part: points[cut].astype(np.float32) for part, cut in zip(SETS, cuts, strict=True)},
+        data=split((2048, 512, 512), points),
         objective=objective,
         metrics={"modes": "max", "distance": "min"},
         name="ring",

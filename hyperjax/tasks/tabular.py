@@ -9,7 +9,8 @@ from flax import nnx
 from hyperjax.checks import require, within
 from hyperjax.metrics import accuracy, balanced_accuracy, f1
 from hyperjax.models import MLP
-from hyperjax.tasks.task import SETS, Task
+from hyperjax.tasks.splitting import split
+from hyperjax.tasks.task import Task
 
 
 def classified(
@@ -34,10 +35,11 @@ def classified(
     Raises: ValueError for an imbalance out of its range.
     """
     order = evenly(labels, np.random.default_rng(0).permutation(len(labels)))
-    cuts = np.split(order, np.cumsum(sizes)[:-1])
-    mean, deviation = inputs[cuts[0]].mean(0), inputs[cuts[0]].std(0)
+    places = split(sizes, order)
+    known = inputs[places["train"]]
+    mean, deviation = known.mean(0), known.std(0)
     scaled, classes = ((inputs - mean) / deviation).astype(np.float32), labels.astype(np.int32)
-    cuts[0] = cuts[0][thinned(classes[cuts[0]], imbalance)]
+    places["train"] = places["train"][thinned(classes[places["train"]], imbalance)]
     features, outputs = inputs.shape[1], int(labels.max()) + 1
 
     def model(rngs: nnx.Rngs, widths: Sequence[int] = tuple(widths)) -> nnx.Module:
@@ -45,7 +47,7 @@ def classified(
 
     return Task(
         model=model,
-        data={part: (scaled[cut], classes[cut]) for part, cut in zip(SETS, cuts, strict=True)},
+        data={part: (scaled[own], classes[own]) for part, own in places.items()},
         loss="cross_entropy",
         metrics={"balanced_accuracy": balanced_accuracy, "accuracy": accuracy, "f1": f1},
         name=name,

@@ -7,7 +7,8 @@ from flax import nnx
 
 from hyperjax.metrics import accuracy, bits_per_character
 from hyperjax.models import Transformer
-from hyperjax.tasks.task import SETS, Task
+from hyperjax.tasks.splitting import split
+from hyperjax.tasks.task import Task
 
 _SIZES = (1200, 200, 200)
 _WORDS = {  # by kind, the singular and the plural; the first are the more frequent, by 1 / rank
@@ -61,14 +62,13 @@ def text(context: int = 64, width: int = 32, layers: int = 2, heads: int = 2) ->
     """
     characters, _ = made(sum(_SIZES) * context + 1)
     rows = [characters[shift : shift + sum(_SIZES) * context].reshape(-1, context) for shift in (0, 1)]
-    cuts = np.split(np.arange(sum(_SIZES)), np.cumsum(_SIZES)[:-1])
 
     def model(rngs: nnx.Rngs, width: int = width, layers: int = layers, heads: int = heads) -> nnx.Module:
         return Transformer(len(ALPHABET), width, layers, heads, context, rngs=rngs)
 
     return Task(
         model=model,
-        data={part: (rows[0][cut], rows[1][cut]) for part, cut in zip(SETS, cuts, strict=True)},
+        data=split(_SIZES, tuple(rows)),
         loss="cross_entropy",
         metrics={"bits_per_character": bits_per_character, "accuracy": accuracy},
         name="text",

@@ -7,7 +7,8 @@ from flax import nnx
 
 from hyperjax.metrics import accuracy
 from hyperjax.models import MLP
-from hyperjax.tasks.task import SETS, Task
+from hyperjax.tasks.splitting import split
+from hyperjax.tasks.task import Task
 
 _VOCABULARY, _TOPICS, _LENGTH = 1000, 8, 80
 _SIZES = (1500, 400, 400)
@@ -35,15 +36,13 @@ def words(widths: Sequence[int] = (64,)) -> Task:
     >>> task.data["train"][0].shape, int(task.data["train"][0][0].sum())
     ((1500, 1000), 80)
     """
-    counts, topics = documents()
-    cuts = np.split(np.arange(len(topics)), np.cumsum(_SIZES)[:-1])
 
     def model(rngs: nnx.Rngs, widths: Sequence[int] = tuple(widths)) -> nnx.Module:
         return MLP(_VOCABULARY, _TOPICS, widths, rngs=rngs)
 
     return Task(
         model=model,
-        data={part: (counts[cut], topics[cut]) for part, cut in zip(SETS, cuts, strict=True)},
+        data=split(_SIZES, documents()),
         loss="cross_entropy",
         metrics={"accuracy": accuracy},
         name="words",

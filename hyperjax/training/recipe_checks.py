@@ -65,10 +65,7 @@ def _check_numbers(recipe: "Recipe") -> None:
         within(name, getattr(recipe, name), 0.0, open_low=True)
     for name in _SHARES:
         within(name, getattr(recipe, name), 0.0, 1.0)
-    smoothing = recipe.label_smoothing
-    within("label_smoothing", smoothing)
-    if isinstance(smoothing, int | float):
-        require(0 <= smoothing < 1, f"label_smoothing must be a number in [0, 1), got {smoothing!r}")
+    within("label_smoothing", recipe.label_smoothing, 0.0, 1.0, open_high=True)
     for name in _LENGTHS:
         if not isinstance(getattr(recipe, name), Length):
             within(name, getattr(recipe, name), 0.0)

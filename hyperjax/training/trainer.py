@@ -80,7 +80,7 @@ class Trainer:
         self._warm = Population(self._start_from, layout, (0, None, None), devices=devices)
         self.data = self.advance.shared(parts)
         self.layout = self.advance.layout
-        self._widths: set[int] = set()  # for which both are compiled, and fit
+        self._widths: dict[int, Carry] = {}  # for which both are compiled, and fit: the shapes of a chunk's carry
         # A run whose batch size grows goes on in the trainer of the next size.
         goes_on = bool(later) and own.phase.last is not None and longest > own.phase.last
         self._next: Trainer | None = None
@@ -103,7 +103,7 @@ class Trainer:
                 needs, free = part.advance.memory(carry, settings, roots, part.data, np.int32(0))
                 need, part = max(need, needs), part._next
             if free is None or need <= free:
-                self._widths.add(width)
+                self._widths[width] = carry
             elif fixed or width <= len(self.advance.devices):
                 raise ValueError(self._too_large(width, need, free))
             else:
@@ -187,7 +187,7 @@ class Trainer:
         store: ChunkStore | None = None,
         begin: Saved | None = None,
     ) -> Iterator[Harvest]:
-        saved = None if store is None else self._saved(store, members, settings, roots)
+        saved = None if store is None else self._saved(store, members, len(roots))
         if saved is None and begin is not None:
             carry, records = jax.tree.map(lambda leaf: np.repeat(leaf, members, 0), (begin.carry, begin.records))
             saved = begin._replace(carry=carry, records=records)
@@ -213,8 +213,8 @@ class Trainer:
         harvest = next(self._chain(1, row, _roots([seed]), None))
         return Saved(self._phase, self.steps, harvest.done, harvest.carry, harvest.records)
 
-    def _saved(self, store: ChunkStore, members: int, settings: Settings, roots: np.ndarray) -> Saved | None:
-        carry = jax.eval_shape(self.init.mapped, settings, roots)
+    def _saved(self, store: ChunkStore, members: int, width: int) -> Saved | None:
+        carry = self._widths[self.compile(width, fixed=True)]
         return store.load(
             jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape[1:]), leaf.dtype), carry)
         )
