@@ -13,7 +13,9 @@ import numpy as np
 
 from hyperjax.checks import one_of, positive_integer
 from hyperjax.tasks import Task
+from hyperjax.training.chains import chains
 from hyperjax.training.checkpoint import Checkpoint, Cut
+from hyperjax.training.chunk import Harvest
 from hyperjax.training.devices import of_layout
 from hyperjax.training.harvest import to_run, weights_of
 from hyperjax.training.lowering import group_key, lower_together
@@ -22,7 +24,7 @@ from hyperjax.training.precision import of_products
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 from hyperjax.training.settings import Settings
-from hyperjax.training.trainer import Harvest, Trainer
+from hyperjax.training.trainer import Trainer
 
 
 class _Group(NamedTuple):
@@ -118,9 +120,9 @@ class Engine:
 
             store = None if checkpoint is None else partial(checkpoint.store, number)
             follow = after if on_segment else None
-            chains = group.trainer.chains(group.settings, seeds, group.width, start, follow, store)
-            with contextlib.closing(chains):  # an exception in `on_run` ends the other threads too, and their writing
-                for chunk, harvest in chains:
+            ended = chains(group.trainer, group.settings, seeds, group.width, start, follow, store)
+            with contextlib.closing(ended):  # an exception in `on_run` ends the other threads too, and their writing
+                for chunk, harvest in ended:
                     for row, member in enumerate(chunk):
                         place = group.places[member]
                         runs[place] = self._run(group, member, harvest, row)

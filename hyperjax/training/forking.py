@@ -10,6 +10,7 @@ import numpy as np
 from hyperjax.checks import one_of
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
+from hyperjax.training.chains import after_first_segment, chains
 from hyperjax.training.harvest import to_run
 from hyperjax.training.lowering import group_key, lower_together
 from hyperjax.training.recipe import Recipe
@@ -96,13 +97,13 @@ def fork(run: Run, step: int, recipes: Sequence[Recipe], seeds: Sequence[int] | 
     for recipe, settings in zip(recipes, others, strict=True):
         if int(settings.steps) < step:
             raise ValueError(f"recipes must go on behind step {step}, got {recipe!r} of {int(settings.steps)} steps")
-    begun = Trainer(task, structure, own, longest, run.layout, step).after_first_segment(own, run.seed)
+    begun = after_first_segment(Trainer(task, structure, own, longest, run.layout, step), own, run.seed)
     begun = begun._replace(done=all(int(settings.steps) == step for settings in others))
     trainer = Trainer(task, structure, own, longest, run.layout)
     members = [(recipe, seed) for recipe in range(len(recipes)) for seed in range(len(chosen))]
     each, streams = [others[recipe] for recipe, _ in members], [chosen[seed] for _, seed in members]
     found: dict[int, Run] = {}
-    for chunk, harvest in trainer.chains(each, streams, trainer.width(len(members)), begin=begun):
+    for chunk, harvest in chains(trainer, each, streams, trainer.width(len(members)), begun=begun):
         for row, member in enumerate(chunk):
             continued = to_run(trainer, recipes[members[member][0]], streams[member], each[member], harvest, row)
             found[member] = replace(continued, _numbers=_numbers(run, continued, step))

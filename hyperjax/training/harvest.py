@@ -10,6 +10,7 @@ import numpy as np
 
 from hyperjax import random
 from hyperjax.models.adapters import given_back
+from hyperjax.training.chunk import Harvest
 from hyperjax.training.following import Stopping
 from hyperjax.training.in_force import in_force
 from hyperjax.training.program import Carry, Program, Record
@@ -17,7 +18,7 @@ from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import MOST_RECORDED_STEPS, Run
 from hyperjax.training.settings import Settings
 from hyperjax.training.structure import Structure
-from hyperjax.training.trainer import Harvest, Trainer
+from hyperjax.training.trainer import Trainer
 
 
 def to_run(trainer: Trainer, recipe: Recipe, seed: int, settings: Settings, harvest: Harvest, member: int) -> Run:
