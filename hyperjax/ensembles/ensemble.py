@@ -108,7 +108,8 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def check_task(task: Task, method: str, kinds: Sequence[str]) -> None:
-    """Raise where a method has nothing to combine."""
+    """Raise where a method has nothing to combine, or not all of what it needs."""
+    task.require_arrays(method)
     if task.kind not in kinds or not task.measures:
         found = "no metric" if task.kind in kinds else f"a target of kind {task.kind!r}"
         raise ValueError(

@@ -15,12 +15,15 @@ from hyperjax.tasks.mnist1d import mnist1d
 from hyperjax.tasks.ranking import ranking
 from hyperjax.tasks.ring import ring
 from hyperjax.tasks.segmentation import segmentation
+from hyperjax.tasks.streams import MemoryMap, Stream
 from hyperjax.tasks.task import Task
 from hyperjax.tasks.text import text
 from hyperjax.tasks.wine import wine
 from hyperjax.tasks.words import words
 
 __all__ = [
+    "MemoryMap",
+    "Stream",
     "Task",
     "adding",
     "autoencoding",

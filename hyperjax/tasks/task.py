@@ -14,6 +14,8 @@ from hyperjax import batching, losses
 from hyperjax.checks import one_of
 from hyperjax.metrics import Metric, as_metric
 from hyperjax.models.adapters import Factory, as_factory
+from hyperjax.tasks.arrays import check_arrays
+from hyperjax.tasks.streams import Streamed, as_stream
 from hyperjax.types import Array, PyTree
 
 SETS = ("train", "validation", "test")
@@ -34,6 +36,8 @@ class Task:
             - an `nnx.Module`, a bound Linen module or the `run.model` of a pair, to fine-tune from its weights.
         data: for "train", and optionally "validation" and "test", a tuple `(inputs, targets)` of arrays whose first
             axes agree, or with an objective any pytree of such arrays. Kept on the device once, shared by all runs.
+            "train" may be larger than the device: arrays of `np.memmap`, or anything that gives batches (see
+            `hyperjax.tasks.Stream` and `MemoryMap`), is read while it is used.
         loss: a name of `hyperjax.losses` (a recipe's loss wins over it), or a function `(predictions, targets) ->
             values` per example.
         metrics: name to a metric of `hyperjax.metrics`, or to a function `(predictions, targets) -> values` per example
@@ -75,15 +79,15 @@ class Task:
         if not isinstance(self.data, Mapping) or "train" not in self.data:
             raise ValueError(f"data must map 'train' (and 'validation', 'test') to arrays, got {_describe(self.data)}")
         _ = self.factory  # refuses what is no model
-        for part, arrays in self.data.items():
+        for part in self.data:
             one_of("data's key", part, SETS)
-            _check_arrays(part, arrays, pair=self.loss is not None)
+            check_arrays(part, self.sample(part), pair=self.loss is not None)
         if isinstance(self.loss, str) and self.kind is not None:
             one_of("loss", self.loss, dict.fromkeys(name for table in losses.LOSSES.values() for name in table))
             one_of("loss", self.loss, losses.LOSSES[self.kind])
         if self.kind in _OF_ZEROS_AND_ONES:
-            for part, (_, labels) in self.data.items():
-                known = np.asarray(labels)
+            for part in self.data:
+                known = np.asarray(self.sample(part)[1])
                 if known.min() < 0 or known.max() > 1:
                     shown = f"got values from {known.min():g} to {known.max():g}"
                     raise ValueError(f"labels in data[{part!r}] must be 0 or 1 for the loss {self.loss}, {shown}")
@@ -105,17 +109,28 @@ class Task:
         for kind in _OF_ZEROS_AND_ONES:
             if self.loss in losses.LOSSES[kind]:
                 return kind
-        return "classes" if np.issubdtype(np.asarray(self.data["train"][1]).dtype, np.integer) else "real"
+        return "classes" if np.issubdtype(np.asarray(self.sample("train")[1]).dtype, np.integer) else "real"
+
+    @cached_property
+    def stream(self) -> Streamed | None:
+        """What the training set is read from while it is used; None where it lies on the device."""
+        return as_stream(self.data["train"])
 
     @cached_property
     def arrays(self) -> dict[str, PyTree]:
-        """The data on the device, put there once."""
+        """The data on the device, put there once; without a training set that is streamed."""
+        kept = {part: arrays for part, arrays in self.data.items() if part != "train" or self.stream is None}
         with jax.ensure_compile_time_eval():  # arrays, also when first asked for inside somebody's jit
-            return {part: jax.tree.map(jnp.asarray, arrays) for part, arrays in self.data.items()}
+            return {part: jax.tree.map(jnp.asarray, arrays) for part, arrays in kept.items()}
+
+    def sample(self, part: str) -> PyTree:
+        """A set's arrays on the host, or some examples of one that is streamed."""
+        return self.data[part] if part != "train" or self.stream is None else self.stream.sample
 
     @cached_property
     def classes(self) -> batching.Classes:
         """Where the training examples of each class are; a ValueError without one whole number a target."""
+        self.require_arrays("balanced sampling")
         with jax.ensure_compile_time_eval():
             return batching.by_class(self.data["train"][1])
 
@@ -149,7 +164,14 @@ class Task:
 
     def size(self, part: str) -> int:
         """Number of examples in one of the sets."""
+        if part == "train" and self.stream is not None:
+            return self.stream.size
         return int(np.shape(jax.tree.leaves(self.data[part])[0])[0])
+
+    def require_arrays(self, what: str) -> None:
+        """Raise a ValueError that names what needs the whole training set at hand, where it is streamed."""
+        if self.stream is not None:
+            raise ValueError(f"data['train'] must be arrays for {what}, got {type(self.stream).__name__}")
 
     @cached_property
     def factory(self) -> Factory:
@@ -168,7 +190,7 @@ class Task:
                 f"model must say what it is called with, since {self.name} has an objective: "
                 "give hj.models.linen(module, *inputs) or hj.models.pure(init, apply, *inputs)"
             )
-        return (jax.tree.map(lambda a: jnp.asarray(a[:1]), self.data["train"][0]),)
+        return (jax.tree.map(lambda a: jnp.asarray(a[:1]), self.sample("train")[0]),)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{part} {self.size(part):,}" for part in self.data)
@@ -177,27 +199,3 @@ class Task:
 
 def _describe(value: Any) -> str:
     return f"keys {sorted(map(str, value))}" if isinstance(value, Mapping) else type(value).__name__
-
-
-def _check_arrays(part: str, arrays: PyTree, pair: bool) -> None:
-    if pair and not (isinstance(arrays, tuple | list) and len(arrays) == 2):
-        raise ValueError(f"data[{part!r}] must be a tuple (inputs, targets), got {type(arrays).__name__}")
-    leaves = jax.tree.leaves(arrays)
-    lengths = [np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves]
-    if not leaves or None in lengths or len(set(lengths)) > 1 or lengths[0] == 0:
-        shown = ", ".join("a scalar" if n is None else str(n) for n in lengths) or "no array"
-        raise ValueError(f"data[{part!r}] must hold arrays of one length of at least 1, got {shown}")
-    for path, leaf in jax.tree.leaves_with_path(arrays):
-        array = np.asarray(leaf)
-        where = f"data[{part!r}]{jax.tree_util.keystr(path)}"
-        if array.dtype.kind not in "fiub" and not jnp.issubdtype(array.dtype, jnp.floating):
-            raise ValueError(f"{where} must hold numbers, got dtype {array.dtype}")
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            continue
-        bad = ~np.isfinite(array.astype(np.float32) if array.dtype.kind != "f" else array)
-        if bad.any():
-            place = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
-                f"{where} must be finite, got {int(bad.sum())} values that are not; "
-                f"the first, {array[place]}, at {place}"
-            )

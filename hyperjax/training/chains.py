@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from hyperjax.training.chunk import Block, Chunk, Harvest, block_of
 from hyperjax.training.chunk_store import ChunkStore, Saved
+from hyperjax.training.feeding import Fed, Feed
 from hyperjax.training.settings import Settings
 from hyperjax.training.trainer import Trainer
 from hyperjax.types import PyTree
@@ -25,7 +27,8 @@ def chains(
     """Train members chunk by chunk; yield the members' numbers and what they left, as each chunk ends.
 
     Under "map" a thread a core takes chunk after chunk, each from beginning to end. Under "vmap" all chunks go through
-    a segment before any goes on to the next: so those that are left of several can go on in one block.
+    a segment before any goes on to the next: so those that are left of several can go on in one block. So they do on
+    data that are streamed, which all share.
 
     Args:
         settings, seeds: one a member.
@@ -50,7 +53,8 @@ def chains(
             on_segment(chunk.members[0], chunk.harvest)
 
     numbers = range(-(-len(seeds) // width))
-    if trainer.layout == "map":
+    streamed = trainer.program.task.stream is not None
+    if trainer.layout == "map" and not streamed:
 
         def chain(number: int) -> Chunk:
             with contextlib.closing(chunk_of(number)) as chunk:
@@ -58,7 +62,7 @@ def chains(
                 if chunk.done:
                     follow(chunk)
                 while not chunk.done:
-                    block.advance()
+                    block.advance(Fed(chunk.trainer.data, None))
                     follow(chunk)
             return chunk
 
@@ -67,12 +71,15 @@ def chains(
                 yield chunk.members, chunk.harvest
         return
     with contextlib.ExitStack() as opened:
+        feed = opened.enter_context(contextlib.closing(Feed()))
         chunks = [opened.enter_context(contextlib.closing(chunk_of(number))) for number in numbers]
-        for chunk in _in_rounds(chunks, width, follow):
+        for chunk in _in_rounds(trainer, chunks, width, feed, follow):
             yield chunk.members, chunk.harvest
 
 
-def _in_rounds(chunks: Sequence[Chunk], width: int, follow: Callable[[Chunk], None]) -> Iterator[Chunk]:
+def _in_rounds(
+    trainer: Trainer, chunks: Sequence[Chunk], width: int, feed: Feed, follow: Callable[[Chunk], None]
+) -> Iterator[Chunk]:
     """All chunks side by side, a segment at a time, those that are behind first; each as it ends."""
     for chunk in chunks:
         if chunk.done:
@@ -83,10 +90,16 @@ def _in_rounds(chunks: Sequence[Chunk], width: int, follow: Callable[[Chunk], No
         place = min(block.place for block in blocks)
         behind = [block for block in blocks if block.place == place]
         ahead = [block for block in blocks if block.place != place]
-        behind = _compacted(behind, width)
-        alone = len(behind) + len(ahead) == 1  # only then is there room for its carry on the device all the time
-        for block in behind:
-            block.advance(keep=alone)
+        keep = trainer.layout == "map"
+        if not keep:
+            behind = _compacted(behind, width)
+            keep = len(behind) + len(ahead) == 1  # only then is there room on the device for its carry all the time
+        first = behind[0].first
+        fed = feed.at(first.trainer, first.counter, first.position)
+        advance = partial(Block.advance, fed=fed, keep=keep)
+        with contextlib.closing(trainer.advance.serve(behind, advance)) as served:
+            for _ in served:
+                pass
         advanced = {id(chunk): chunk for block in behind for chunk, _ in block.parts}
         for chunk in advanced.values():
             follow(chunk)
@@ -117,5 +130,6 @@ def after_first_segment(trainer: Trainer, settings: Settings, seed: int) -> Save
     """One member, trained for one segment."""
     chunk = Chunk(trainer, [0], [settings], [seed])
     chunk.begin(1)
-    block_of(chunk, 1).advance()
+    with contextlib.closing(Feed()) as feed:
+        block_of(chunk, 1).advance(feed.at(trainer, 0, None))
     return chunk.saved

@@ -143,12 +143,17 @@ def plan_of(
     return Plan(
         kind=kind,
         task=task.name,
-        data={part: digest(task.data[part]) for part in ("train", "validation") if part in task.data},
+        data={part: digest(_told_apart(task, part)) for part in ("train", "validation") if part in task.data},
         recipes=tuple(recipe.to_json() for recipe in recipes),
         seeds=tuple(int(seed) for seed in seeds),
         given={name: digest(array) for name, array in given.items()},
         init=init,
     )
+
+
+def _told_apart(task: Task, part: str) -> Any:
+    """A set's arrays, or of a stream as much as can be told without reading it."""
+    return task.stream.signature if part == "train" and task.stream is not None else task.data[part]
 
 
 def digest(tree: Any) -> str:

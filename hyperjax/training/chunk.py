@@ -10,6 +10,7 @@ import numpy as np
 
 from hyperjax import random
 from hyperjax.training.chunk_store import ChunkStore, Saved
+from hyperjax.training.feeding import Fed
 from hyperjax.training.program import Carry, Record
 from hyperjax.training.settings import Settings
 from hyperjax.training.trainer import Trainer
@@ -46,6 +47,7 @@ class Chunk:
         self.settings: Settings = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *settings)
         self.roots = _roots(seeds)
         self.counter, self.done = 0, False
+        self.position: Any = None  # of the stream at the counter, where there is one
         self.moving = np.ones(len(members), bool)  # those that a segment would change
         self._carry: Carry | None = None
         self._records: Record | None = None
@@ -67,7 +69,7 @@ class Chunk:
             while self.trainer.phase < saved.phase:
                 assert self.trainer.next is not None
                 self.trainer = self.trainer.next
-            self.counter, self.done = saved.counter, saved.done
+            self.counter, self.done, self.position = saved.counter, saved.done, saved.position
             self._carry, self._records = saved.carry, saved.records
             self._look()
             return
@@ -86,7 +88,7 @@ class Chunk:
     def saved(self) -> Saved:
         """The chunk between two segments."""
         assert self._records is not None
-        return Saved(self.trainer.phase, self.counter, self.done, self.carry, self._records)
+        return Saved(self.trainer.phase, self.counter, self.done, self.carry, self._records, self.position)
 
     @property
     def carry(self) -> Carry:
@@ -94,7 +96,7 @@ class Chunk:
         assert self._carry is not None
         return self._carry
 
-    def take(self, rows: np.ndarray, carry: Carry, record: Record) -> None:
+    def take(self, rows: np.ndarray, carry: Carry, record: Record, position: Any) -> None:
         """Take in what a segment made of some rows; the others have not moved."""
         if len(rows) < len(self.members):
 
@@ -109,7 +111,7 @@ class Chunk:
             carry, record = jax.tree.map(among, self.carry, carry), jax.tree.map(recorded, record)
         parts = [record] if self._records is None else [self._records, record]
         self._records = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
-        self._carry = carry
+        self._carry, self.position = carry, position
         self.counter += self.trainer.steps
         self._look()
         if self._store is not None:
@@ -133,7 +135,7 @@ class Chunk:
         self.done = self.done or not self.moving.any() or (at_end and self.trainer.next is None)
         if at_end and not self.done and self.trainer.next is not None:
             self._records = jax.tree.map(lambda leaf: leaf[:, : phase.last], self._records)
-            self.trainer, self.counter = self.trainer.next, 0
+            self.trainer, self.counter, self.position = self.trainer.next, 0, None
 
     def _kept_shapes(self, width: int) -> Carry:
         def of_members(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -171,26 +173,29 @@ class Block:
     @property
     def place(self) -> tuple[int, int]:
         """Number of the batch size in force, and first step of the segment that follows."""
-        first = self.parts[0][0]
-        return first.trainer.phase, first.counter
+        return self.first.trainer.phase, self.first.counter
 
-    def advance(self, keep: bool = True) -> None:
-        """One segment; `keep` the carry on the device for the next."""
-        first = self.parts[0][0]
-        trainer, counter = first.trainer, np.int32(first.counter)
+    @property
+    def first(self) -> Chunk:
+        """A chunk of which there are rows; all are at the same place."""
+        return self.parts[0][0]
+
+    def advance(self, fed: Fed, keep: bool = True) -> None:
+        """One segment on some data; `keep` the carry on the device for the next."""
+        trainer, counter = self.first.trainer, np.int32(self.first.counter)
         carry = self._carry
         if carry is None:
             carries = [_rows(chunk.carry, at) for chunk, at in self.parts]
             carry = jax.tree.map(jnp.array, _padded(_joined(carries), self._width))
-        run = trainer.advance.compile(carry, self._settings, self._roots, trainer.data, counter)
-        carry, record = run(carry, self._settings, self._roots, trainer.data, counter)
+        run = trainer.advance.compile(carry, self._settings, self._roots, fed.data, counter)
+        carry, record = run(carry, self._settings, self._roots, fed.data, counter)
         self._carry = carry if keep else None
         begin = 0
         # Copies, since the next segment overwrites what is donated to it, and what is handed out may be kept.
         carry, record = _on_host((carry, record), self._members)
         for chunk, rows in self.parts:
             here = slice(begin, begin := begin + len(rows))
-            chunk.take(rows, *_rows((carry, record), here))
+            chunk.take(rows, _rows(carry, here), _rows(record, here), fed.position)
 
 
 def block_of(chunk: Chunk, width: int) -> Block:

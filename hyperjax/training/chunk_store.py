@@ -23,6 +23,7 @@ class Saved(NamedTuple):
     done: bool  # nothing follows
     carry: Carry  # each [members, ...]
     records: Record  # each [members, steps so far, ...]
+    position: Any = None  # of the stream behind the last segment, where there is one
 
 
 class ChunkStore:
@@ -55,6 +56,7 @@ class ChunkStore:
             "phase": saved.phase,
             "counter": saved.counter,
             "done": saved.done,
+            "position": saved.position,
             "carry": [[name, *_kind(leaf)] for name, leaf in zip(names, leaves, strict=True)],
             "arrays": {name: _kind(array) for name, array in arrays.items()},
         }
@@ -90,7 +92,7 @@ class ChunkStore:
         arrays = empty | found
         carry = jax.tree.unflatten(jax.tree.structure(expected), [arrays[str(i)] for i in range(len(leaves))])
         records = Record(**{name: arrays.get(name) for name in Record._fields})
-        return Saved(about["phase"], about["counter"], about["done"], carry, records)
+        return Saved(about["phase"], about["counter"], about["done"], carry, records, about.get("position"))
 
     def close(self) -> None:
         """Wait until the disk has everything."""

@@ -72,6 +72,9 @@ class Engine:
             raise ValueError("seeds must hold at least one whole number, got none")
         self.size = len(self.recipes) * len(self.seeds)
         self._weights = _of_runs("example_weights", example_weights, self.size, (task.size("train"),))
+        for name, own in {"example_weights": example_weights, "targets": targets}.items():
+            if own is not None:
+                task.require_arrays(name)
         if targets is not None and task.objective is not None:
             raise ValueError(f"targets must be None, since {task.name} has an objective and none")
         shape = np.shape(task.data["train"][1]) if targets is not None else ()

@@ -32,6 +32,8 @@ def evaluate(task: Task, model: Any, part: str = "validation") -> dict[str, floa
     True
     """
     one_of("part", part, task.data)
+    if part == "train":
+        task.require_arrays("evaluate")
     if task.objective is not None:
         return {}
     inputs, targets = task.arrays[part]

@@ -79,7 +79,10 @@ def on_batch(
     work: Callable[[Batch, PyTree], Any],
     weights: PyTree,
 ) -> Any:
-    """`work(batch, weights)` on the member's next batch, which is one of two sizes."""
+    """`work(batch, weights)` on the member's next batch, which is one of two sizes.
+
+    `arrays` are the training set, or of a stream the next batch itself.
+    """
     structure = program.structure
     per_epoch = structure.steps_per_epoch
     if settings.targets is not None:
@@ -87,6 +90,8 @@ def on_batch(
 
     def of_width(width: int) -> Callable[[PyTree], Any]:
         def on(weights: PyTree) -> Any:
+            if program.task.stream is not None:
+                return work(Batch(jax.tree.map(lambda a: a[:width], arrays), None), weights)
             permuted = structure.samplings == ("permutation",)
             if structure.full_batch and permuted:
                 return work(Batch(arrays, settings.example_weights), weights)

@@ -233,6 +233,8 @@ def _alike(column: tuple[Any, ...]) -> list[Any]:
 
 def _batch_size(recipe: Recipe, task: Task) -> int:
     examples = task.size("train")
+    if task.stream is not None:
+        _refuse_with_stream(recipe, task)
     if recipe.batch_size == "full":
         return examples
     size = int(recipe.batch_size)
@@ -242,6 +244,20 @@ def _batch_size(recipe: Recipe, task: Task) -> int:
         "'full' takes all of them",
     )
     return size
+
+
+def _refuse_with_stream(recipe: Recipe, task: Task) -> None:
+    """What needs the whole training set at hand; and batches are of the size that their maker gave them."""
+    assert task.stream is not None
+    own, data = task.stream.batch_size, f"the streamed data of {task.name}"
+    require(recipe.batch_size != "full", f"batch_size must be a whole number for {data}, got 'full'")
+    require(
+        own is None or recipe.batch_size == own,
+        f"batch_size must be {own}, as the batches of {task.name} are, got {recipe.batch_size}",
+    )
+    require(own is None or not recipe.batch_ramp, f"batch_ramp must be left out for {data}, got {recipe.batch_ramp}")
+    require(recipe.sampling == "permutation", f"sampling must be 'permutation' for {data}, got {recipe.sampling!r}")
+    require(recipe.class_weights is None, f"class_weights must be None for {data}, got {recipe.class_weights!r}")
 
 
 def _ramp(recipe: Recipe, task: Task) -> tuple[tuple[int, int, float], ...]:

@@ -61,6 +61,7 @@ class Program:
         self._masks = [self._mask(decay) for decay in structure.decays]
         self.recorded = jnp.result_type(jnp.float32, *weights)  # what losses and norms are reported in
         self.metric_names = tuple(task.measures) if task.objective is None else self._objective_metrics()
+        self.classes: int | None = None  # where targets are classes, as many as the model tells apart
         self._check_labels()
 
     def init(self, settings: Settings, streams: Streams) -> Carry:
@@ -192,7 +193,7 @@ class Program:
     def _objective_metrics(self) -> tuple[str, ...]:
         """Names of what the task's objective reports beside its values."""
         names: list[str] = []
-        batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a[:1].shape, a.dtype), self.task.arrays["train"])
+        batch = _one_example(self.task.sample("train"))
 
         def trace(weights: PyTree, rest: PyTree, batch: PyTree) -> Any:
             def measure(model: nnx.Module) -> Any:
@@ -214,29 +215,37 @@ class Program:
         """Labels outside the model's classes would be learnt silently: refuse them before anything compiles."""
         if self.task.kind != "classes" or callable(self.task.loss):
             return
-        inputs = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct((1, *np.shape(a)[1:]), _dtype(a)), self.task.data["train"][0]
-        )
+        inputs = _one_example(self.task.sample("train")[0])
 
         def predict(weights: PyTree, rest: PyTree, inputs: PyTree) -> Any:
             numbers = _placeholders(self.structure)
             return self.model.call(lambda m: m(inputs), weights, rest, numbers, jax.random.key(0), False)[0]
 
         weights, rest = jax.eval_shape(self.model.init, jax.random.key(0))
-        classes = jax.eval_shape(predict, weights, rest, inputs).shape[-1]
-        for part, (_, labels) in self.task.data.items():
-            array = np.asarray(labels)
-            outside = (array < 0) | (array >= classes)
-            if outside.any():
-                place = tuple(int(i) for i in np.argwhere(outside)[0])
-                raise ValueError(
-                    f"labels in data[{part!r}] must be in [0, {classes}) for a model of {classes} outputs, "
-                    f"got {int(outside.sum())} outside; the first, {array[place]}, at {place}"
-                )
+        self.classes = jax.eval_shape(predict, weights, rest, inputs).shape[-1]
+        for part in self.task.data:
+            self.check_labels(part, self.task.sample(part)[1])
+
+    def check_labels(self, part: str, labels: Any) -> None:
+        """Raise a ValueError for classes that the model does not have."""
+        array = np.asarray(labels)
+        if self.classes is None or not array.size or (array.min() >= 0 and array.max() < self.classes):
+            return
+        outside = (array < 0) | (array >= self.classes)
+        place = tuple(int(i) for i in np.argwhere(outside)[0])
+        raise ValueError(
+            f"labels in data[{part!r}] must be in [0, {self.classes}) for a model of {self.classes} outputs, "
+            f"got {int(outside.sum())} outside; the first, {array[place]}, at {place}"
+        )
 
 
-def _dtype(array: Any) -> Any:
-    return jax.dtypes.canonicalize_dtype(np.asarray(array).dtype)
+def _one_example(arrays: PyTree) -> PyTree:
+    """Shapes of a batch of one, as the device has it."""
+
+    def of_one(array: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((1, *np.shape(array)[1:]), jax.dtypes.canonicalize_dtype(np.asarray(array).dtype))
+
+    return jax.tree.map(of_one, arrays)
 
 
 def _placeholders(structure: Structure) -> dict[str, Any]:

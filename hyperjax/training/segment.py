@@ -35,18 +35,22 @@ def segment(
         program: of the member's task and structure.
         length: at least 2; the program is compiled for this number.
         carry, settings, streams: the member's.
-        data: "train" and perhaps "validation", arrays shared by all members.
+        data: "train" and perhaps "validation", arrays shared by all members; of a stream "train" are the batches of
+            these steps, each array [length, batch, ...].
         start: i32[], the shared counter; a multiple of the steps per epoch when a member begins.
     Returns: the new carry, and a `Record` with a leading axis of `length`.
     """
 
-    def step(carry: Carry, counter: Array) -> tuple[Carry, Record]:
+    streamed = program.task.stream is not None
+
+    def step(carry: Carry, at: tuple[Array, PyTree]) -> tuple[Carry, Record]:
+        counter, arrays = at if streamed else (at[0], data["train"])
         last = program.structure.phase.last
         steps = settings.steps if last is None else jnp.minimum(settings.steps, last)
         active = (carry.step < steps) & (carry.diverged_at < 0) & following.goes_on(carry.following)
         gradient = lax.cond(
             active,
-            lambda weights: gradient_on_batch(program, carry, weights, settings, streams, data["train"], counter),
+            lambda weights: gradient_on_batch(program, carry, weights, settings, streams, arrays, counter),
             lambda weights: _no_gradient(program, carry, weights),
             carry.weights,
         )
@@ -68,7 +72,7 @@ def segment(
         def moved(moving: _Moving) -> tuple[_Moving, Array]:
             extra = {}
             if program.structure.optimizer is not None:
-                value_fn = loss_at(program, carry, settings, streams, data["train"], counter)
+                value_fn = loss_at(program, carry, settings, streams, arrays, counter)
                 extra = {"value": gradient.loss, "grad": gradient.by_weights, "value_fn": value_fn}
             return _update(program, moving, gradient.by_weights, norm, settings, streams, carry.step, rate, extra)
 
@@ -87,7 +91,8 @@ def segment(
         carry, validation = _validate(program, carry, settings, streams, data, counter)
         return carry, Record(gradient.loss, norm, update_norm, gradient.metrics, validation, scale)
 
-    return lax.scan(step, carry, start + jnp.arange(length, dtype=jnp.int32))
+    counters = start + jnp.arange(length, dtype=jnp.int32)
+    return lax.scan(step, carry, (counters, data["train"] if streamed else None))
 
 
 class _Moving(NamedTuple):

@@ -23,6 +23,7 @@ OPERATIONS_PER_SECOND = 4e10
 SECONDS_PER_STEP_AT_LEAST = 3e-5
 SECONDS_PER_SEGMENT = 2.0
 SECONDS_PER_CHUNK = 0.05
+BYTES_PER_BLOCK = 128 * 2**20
 WIDEST_CHUNK = 64
 WIDEST_BLOCK = 512
 
@@ -60,14 +61,17 @@ class Trainer:
         self._example = jax.tree.map(np.asarray, example)
         per_epoch = own.steps_per_epoch
         end = longest if own.phase.last is None else min(longest, own.phase.last)
-        self.total = max(-(-(end - own.phase.step) // per_epoch) * per_epoch, 2)
+        self.wanted = end - own.phase.step  # steps that any member takes here; what is counted goes to an epoch's end
+        self.total = max(-(-self.wanted // per_epoch) * per_epoch, 2)
         self._seconds = self._seconds_per_step()
         self.steps = min(wanted or _cut(self.total, per_epoch, self._seconds), self.total)
         parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
+        if task.stream is not None:
+            self.steps = min(self.steps, _cut_of_stream(own.batch_size, task.stream.sample))
         self.advance = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,), devices=devices)
         self.init = Population(self._start, layout, (0, 0), devices=devices)
         self.start_from = Population(self._start_from, layout, (0, None, None), devices=devices)
-        self.data = self.advance.shared(parts)
+        self.data = self.advance.shared(parts)  # but for what is streamed
         self.layout = self.advance.layout
         self.carries: dict[int, Carry] = {}  # by widths for which both are compiled, and fit: a chunk's shapes
         # A run whose batch size grows goes on in the trainer of the next size.
@@ -89,7 +93,7 @@ class Trainer:
             need, free = 0, None
             part: Trainer | None = self
             while part is not None:
-                needs, free = part.advance.memory(carry, settings, roots, part.data, np.int32(0))
+                needs, free = part.advance.memory(carry, settings, roots, part.data_shapes(), np.int32(0))
                 need, part = max(need, needs), part.next
             if free is None or need <= free:
                 self.carries[width] = carry
@@ -137,6 +141,18 @@ class Trainer:
 
         return jax.tree.map(widened, self._example), jax.ShapeDtypeStruct((width, 2), jnp.uint32)
 
+    def data_shapes(self) -> PyTree:
+        """What a segment trains on; of a stream the shapes of a block."""
+        stream = self.program.task.stream
+        if stream is None:
+            return self.data
+
+        def of_block(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
+            shape = (self.steps, self.program.structure.batch_size, *leaf.shape[1:])
+            return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(leaf.dtype))
+
+        return self.data | {"train": jax.tree.map(of_block, stream.sample)}
+
     def _seconds_per_step(self) -> float:
         """Three forward passes' operations, at a speed that a core reaches."""
         program, structure = self.program, self.program.structure
@@ -147,9 +163,10 @@ class Trainer:
             return program.objective(packed, rest, batch, settings, 0, jax.random.key(0), training=False)[0]
 
         def batch_of(leaf: Any) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((structure.batch_size, *leaf.shape[1:]), leaf.dtype)
+            dtype = jax.dtypes.canonicalize_dtype(np.asarray(leaf).dtype)
+            return jax.ShapeDtypeStruct((structure.batch_size, *np.shape(leaf)[1:]), dtype)
 
-        batch = jax.tree.map(batch_of, program.task.arrays["train"])
+        batch = jax.tree.map(batch_of, program.task.sample("train"))
         analysis = jax.jit(forward).lower(self._example, batch).cost_analysis()
         flops = float((analysis or {}).get("flops", 0.0))
         return max(3 * flops / OPERATIONS_PER_SECOND, SECONDS_PER_STEP_AT_LEAST)
@@ -163,6 +180,12 @@ def _cut(total: int, per_epoch: int, seconds_per_step: float) -> int:
     if wanted < per_epoch:
         return wanted
     return max(2, wanted // per_epoch * per_epoch)
+
+
+def _cut_of_stream(batch_size: int, sample: PyTree) -> int:
+    """Most steps in a segment of a stream, whose batches lie on the device together, twice."""
+    row = sum(int(leaf[0].nbytes) for leaf in jax.tree.leaves(sample))
+    return max(2, BYTES_PER_BLOCK // (batch_size * row))
 
 
 def _gigabytes(count: int) -> str:
