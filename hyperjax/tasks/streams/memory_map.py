@@ -28,7 +28,7 @@ class MemoryMap(Streamed):
 
     >>> stream = MemoryMap((np.arange(6), np.arange(6) % 2), seed=1)
     >>> first, targets = stream.open(batch_size=4, epoch=0, step=0, position=None).read(2)
-    >>> first.shape, sorted([*first[0], *first[1, :2]])
+    >>> first.shape, sorted(first[0].tolist() + first[1, :2].tolist())
     ((2, 4), [0, 1, 2, 3, 4, 5])
     """
 
