@@ -208,11 +208,10 @@ def show(name: str) -> None:
     begin = time.perf_counter()
     runs = hj.fit_population(task, [hj.Recipe(**task.recipe or {})], SEEDS)
     seconds = time.perf_counter() - begin
-    scores = {"validation": runs.scores}
-    if task.objective is None and "test" in task.data:
-        metric = next(iter(task.metrics))
+    scores, metric = {"validation": runs.scores}, task.ranking.removeprefix("validation_")
+    if "test" in task.data:
         scores["test"] = np.array([evaluate(task, run.model, "test")[metric] for run in runs])
-    judged = f"{task.ranking.removeprefix('validation_')} ({task.direction})"
+    judged = f"{metric} ({task.direction})"
     print(f"\n{name}: {judged}, {seconds:.0f} s for {len(runs)} seeds")
     reached = {part: f"{v.mean():.4f} ({v.min():.4f} to {v.max():.4f})" for part, v in scores.items()}
     print(f"  {'the recipe of the task':55s}{reached['validation']:>30s}{reached.get('test', ''):>30s}")
@@ -231,7 +230,7 @@ def main() -> None:
     if unknown:
         parser.error(f"--tasks must be among {', '.join(TASKS)}, got {', '.join(unknown)}")
     print(conditions(False))
-    print("mean (least to greatest) on validation and test set; with an objective, on the validation set alone")
+    print("mean (least to greatest) on validation and test set")
     for name in chosen:
         try:
             show(name)

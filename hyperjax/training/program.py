@@ -22,6 +22,7 @@ from hyperjax.training.settings import Settings, at
 from hyperjax.training.structure import Structure
 from hyperjax.types import Array, PyTree
 
+OBJECTIVE = 0xFFFFFFFF  # folded into a key for what an objective draws from
 EVALUATED_TOGETHER = 2048  # examples; a larger validation set is evaluated in blocks of so many
 
 
@@ -128,7 +129,7 @@ class Program:
 
         def measure(model: nnx.Module) -> tuple[Array, Array]:
             if task.objective is not None:
-                out = task.objective(model, in_precision(batch, low), jax.random.fold_in(key, 0xFFFFFFFF))
+                out = task.objective(model, in_precision(batch, low), jax.random.fold_in(key, OBJECTIVE))
                 value, metrics = in_precision(out if isinstance(out, tuple) else (out, {}), high)
                 value = value if shares is None else value * shares
                 return jnp.mean(value), self._row([jnp.mean(metrics[name]) for name in self.metric_names])
