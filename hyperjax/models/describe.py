@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from flax import linen as nn
 from flax import nnx
 from jax.extend.core import jaxpr_as_fun, jaxprs_in_params
 from jax.extend.core.primitives import scan_p, while_p
 
+from hyperjax.models.adapters import LinenModule, PureModel, Trained, as_factory, as_module, in_mode
 from hyperjax.types import PyTree
 
 
@@ -17,10 +19,10 @@ from hyperjax.types import PyTree
 class Description:
     """What `describe` found; printed, a table."""
 
-    parameters: int  # numbers in `nnx.Param`s, a shared one counted once
+    parameters: int  # numbers that are trained (in `nnx.Param`s), a shared one counted once
     flops: float  # floating-point operations of one forward pass over the inputs given; a product and a sum are two
     examples: int  # first axis of the first input
-    parts: dict[str, int]  # attribute of the model -> parameters in it; those without any are left out
+    parts: dict[str, int]  # attribute of the model, or key of its tree -> parameters there; those without are left out
     unbounded_loops: int  # loops whose number of turns is not known beforehand: one turn of each is in `flops`
 
     def table(self) -> list[tuple[str, int]]:
@@ -36,7 +38,7 @@ class Description:
         return "\n".join(lines)
 
 
-def describe(model: nnx.Module, *inputs: PyTree) -> Description:
+def describe(model: Any, *inputs: PyTree) -> Description:
     """Count a model's parameters, and the floating-point operations of one forward pass in evaluation mode.
 
     The count of operations is XLA's own, of the program for the default backend before it is optimized, with the body
@@ -44,10 +46,12 @@ def describe(model: nnx.Module, *inputs: PyTree) -> Description:
     a CPU, as papers do, and does not where it is the native one.
 
     Args:
-        model: any `nnx.Module`; not changed, and its `train`/`eval` mode does not matter. Nothing is computed: one made
-            by `nnx.eval_shape` will do.
+        model: of any kind that a task's model may be, or as `run.model` gives it; not changed, and its mode does not
+            matter. Nothing is computed: an `nnx.Module` made by `nnx.eval_shape` will do, a factory is taken with its
+            defaults, and what has no variables yet is initialized with the shapes of the inputs.
         inputs: arguments of its call: arrays, or `jax.ShapeDtypeStruct`s.
     Returns: the counts, for the batch given.
+    Raises: ValueError for what is no model.
 
     >>> import jax.numpy as jnp
     >>> from hyperjax.models import MLP
@@ -59,21 +63,35 @@ def describe(model: nnx.Module, *inputs: PyTree) -> Description:
     total        9,610
     forward pass of 1: 19,2... FLOPs
     """
-    parted: Any = nnx.split(model, nnx.Param, ...)
+    module = _module(model, inputs)
+    parted: Any = nnx.split(module, nnx.Param, ...)
     graph, weights, rest = parted
     parts: Counter[str] = Counter()
+    first = 1 if isinstance(module, LinenModule | PureModel) else 0  # which hold their tree as an attribute
     for path, variable in nnx.to_flat_state(weights):
-        parts[str(path[0])] += sum(leaf.size for leaf in jax.tree.leaves(variable.get_value()))
+        parts[str(path[first])] += sum(leaf.size for leaf in jax.tree.leaves(variable.get_value()))
 
     def forward(weights: PyTree, rest: PyTree, *inputs: PyTree) -> Any:
         rebuilt = nnx.merge(graph, weights, rest, copy=True)
         rebuilt.eval()
-        return rebuilt(*inputs)
+        return in_mode(rebuilt, training=False, key=jax.random.key(0))(*inputs)
 
     program = jax.make_jaxpr(forward)(weights, rest, *inputs)
     loops = sum(1 for _ in _outermost(program.jaxpr, while_p))
     examples = int(jax.tree.leaves(inputs)[0].shape[0])
     return Description(sum(parts.values()), _flops(program), examples, dict(parts), loops)
+
+
+def _module(model: Any, inputs: tuple[PyTree, ...]) -> nnx.Module:
+    """The model as an NNX module; where it is yet to be made, one of shapes alone."""
+    if isinstance(model, nnx.Module | Trained) or (isinstance(model, nn.Module) and model.scope is not None):
+        return as_module(model)
+
+    def build(inputs: tuple[PyTree, ...]) -> nnx.Module:
+        return as_factory(model, lambda: inputs).build(nnx.Rngs(0))
+
+    module: nnx.Module = nnx.eval_shape(build, inputs)
+    return module
 
 
 def _flops(program: Any) -> float:

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax import nnx
 from jax import lax
 
-from hyperjax.models import CNN, MLP, ResNet, describe
+import hyperjax as hj
+from hyperjax.models import CNN, MLP, ResNet, describe, pure
 
 
 def test_a_perceptron_by_hand():
@@ -90,6 +92,59 @@ def test_a_shared_weight_counts_once_and_a_statistic_never():
     found = describe(Tied(nnx.Rngs(0)), jnp.ones((1, 8)))
     assert found.parts == {"first": 8 * 8 + 8}
     assert found.table() == [("first", 72), ("total", 72)]
+
+
+class Linear(nnx.Module):
+    def __init__(self, rngs, width=16):
+        self.hidden, self.out = nnx.Linear(8, width, rngs=rngs), nnx.Linear(width, 3, rngs=rngs)
+
+    def __call__(self, x, is_training):
+        assert not is_training
+        return self.out(nnx.relu(self.hidden(x)))
+
+
+class Dense(nn.Module):
+    """The same in Linen."""
+
+    width: int = 16
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        rate = self.variable("hyperparameters", "dropout", lambda: 0.0)
+        x = nn.relu(nn.Dense(self.width)(x))
+        return nn.Dense(3)(hj.layers.Dropout(rate.value)(x, deterministic=not train))
+
+
+def init(key, x):
+    return {"hidden": jnp.ones((x.shape[-1], 16)), "bias": [jnp.ones(16), jnp.ones(3)], "out": jnp.ones((16, 3))}
+
+
+def apply(params, x):
+    return jax.nn.relu(x @ params["hidden"] + params["bias"][0]) @ params["out"] + params["bias"][1]
+
+
+def test_a_model_of_any_kind_is_counted_alike():
+    x = jnp.ones((4, 8))
+    expected = describe(Linear(nnx.Rngs(0)), x)
+    parts = {"Dense_0": 8 * 16 + 16, "Dense_1": 16 * 3 + 3}
+    own = {"hidden": 8 * 16, "bias": 16 + 3, "out": 16 * 3}
+    bound = Dense().bind(Dense().init(jax.random.key(0), x))
+    trained = pure(init, apply, x).build(nnx.Rngs(0)).native()
+    kinds = {
+        "factory": (Linear, {"hidden": 8 * 16 + 16, "out": 16 * 3 + 3}),
+        "linen": (Dense(), parts),
+        "bound": (bound, parts),
+        "factory of linen": (lambda rngs: Dense(), parts),
+        "pair": ((init, apply), own),
+        "trained": (trained, own),
+    }
+    for kind, (model, by_part) in kinds.items():
+        for given in (x, jax.ShapeDtypeStruct((4, 8), jnp.float32)):
+            found = describe(model, given)
+            assert (found.parameters, found.flops, found.examples) == (195, expected.flops, 4), kind
+            assert found.parts == by_part, kind
+    with pytest.raises(ValueError, match=r"model must be a Flax module .*got int"):
+        describe(3, x)
 
 
 def test_it_prints_as_a_table():
