@@ -129,6 +129,29 @@ def test_linen_structure_and_paths():
     assert not np.allclose(out, module(X))
 
 
+def test_a_linen_module_holds_a_choice_of_activation_by_the_name_of_its_layer():
+    own = hj.layers.Activation("tanh")
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return self.variable("hyperparameters", "act", lambda: own).value(x)
+
+    module = built(Net())
+    assert hj.layers.names(module) == ("activation",)
+    np.testing.assert_allclose(module(X), jnp.tanh(X), rtol=1e-6)
+    hj.layers.set_choices(module, "activation", ["elu", "leaky_relu"], ["negative_slope"])
+    hj.layers.bind(module, {"activation": 1, "negative_slope": 0.3})
+    expected = jnp.where(X > 0, X, 0.3 * X)
+    native = given_back(module)
+    again = as_module(native)
+    hj.layers.bind(again, {"negative_slope": 0.0})
+    for model in (module, native, nnx.clone(module)):
+        np.testing.assert_allclose(model(X), expected, rtol=1e-6)
+    np.testing.assert_allclose(again(X), jax.nn.relu(X), rtol=1e-6)
+    assert own.choices == ("tanh",)
+
+
 def test_partitioned_metadata_comes_back():
     dense = nn.Dense(3, kernel_init=nn.with_partitioning(nn.initializers.lecun_normal(), ("in", "out")))
     module = built(dense)

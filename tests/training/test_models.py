@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 from flax import nnx
 from flax.training.train_state import TrainState
 
@@ -133,6 +134,40 @@ def test_a_linen_model_with_running_statistics_and_a_bound_rate():
     assert np.mean(trained(x, train=False).argmax(-1) == y) == pytest.approx(runs[1].score)
     assert hj.training.evaluate(task, trained)["accuracy"] == pytest.approx(runs[1].score)
     assert hj.training.predict(trained, x).shape == (8, 3)
+
+
+def waves(key, shape, dtype=jnp.float32):
+    """Initial weights that both libraries begin with."""
+    return jnp.sin(jnp.arange(np.prod(shape), dtype=dtype)).reshape(shape)
+
+
+class Choosing(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.last = (nnx.Linear(*sizes, kernel_init=waves, rngs=rngs) for sizes in ((4, 8), (8, 3)))
+        self.activation = hj.layers.Activation("tanh")
+
+    def __call__(self, x):
+        return self.last(self.activation(self.first(x)))
+
+
+class LinenChoosing(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        activation = self.variable("hyperparameters", "activation", lambda: hj.layers.Activation("tanh"))
+        return nn.Dense(3, kernel_init=waves)(activation.value(nn.Dense(8, kernel_init=waves)(x)))
+
+
+def test_a_linen_model_s_activation_is_chosen_as_an_nnx_model_s():
+    recipes = [hj.Recipe(activation=name, learning_rate=0.05, batch_size=8, epochs=4) for name in ("relu", "gelu")]
+    task = rows(LinenChoosing())
+    runs, expected = hj.fit_population(task, recipes), hj.fit_population(rows(Choosing), recipes)
+    assert runs.conditions["programs"] == 1 and runs.losses[0, -1] != runs.losses[1, -1]
+    np.testing.assert_array_equal(runs.losses, expected.losses)
+    np.testing.assert_array_equal(runs.metrics["validation_loss"], expected.metrics["validation_loss"])
+    (x, _), (module, variables) = task.data["validation"], runs[0].model.unbind()
+    assert variables["hyperparameters"]["activation"].choices == ("gelu", "relu")
+    for applied in (module.apply, jax.jit(module.apply)):  # in plain Flax it does what it did in training
+        np.testing.assert_allclose(applied(variables, x), expected[0].model(x), rtol=1e-5)
 
 
 def test_equinox_s_own_mlp_follows_equinox_s_own_loop():

@@ -48,29 +48,30 @@ class Held(nnx.Module):
     Args:
         tree: of arrays and, if it has them, other things (functions, names).
         make: from a leaf's path and the leaf to the variable that holds it.
+        is_leaf: true of a node that goes to `make` whole, as in `jax.tree.map`; an NNX module made of it is held.
 
     >>> held = Held({"w": jnp.ones(2), "act": "tanh"}, parameter)
     >>> [path for path, _ in nnx.to_flat_state(nnx.state(held, nnx.Param))], tree_of(held)["act"]
     ([('w',)], 'tanh')
     """
 
-    def __init__(self, tree: PyTree, make: MakeVariable) -> None:
+    def __init__(self, tree: PyTree, make: MakeVariable, is_leaf: Callable[[Any], bool] | None = None) -> None:
         places: list[tuple[str, ...] | None] = []
         others: list[Any] = []
-        for keys, leaf in jax.tree.leaves_with_path(tree):
+        for keys, leaf in jax.tree.leaves_with_path(tree, is_leaf=is_leaf):
             path = parts_of(keys) or ("value",)
             variable = make(path, leaf)
-            is_held = isinstance(variable, nnx.Variable)
+            is_held = isinstance(variable, nnx.Variable | nnx.Module)
             others.append(None if is_held else leaf)
             places.append(_put(self, path, variable) if is_held else None)
-        self._form = Fixed((jax.tree.structure(tree), tuple(places), tuple(others)))
+        self._form = Fixed((jax.tree.structure(tree, is_leaf=is_leaf), tuple(places), tuple(others)))
 
 
 def tree_of(held: Held) -> PyTree:
     """The tree with the variables' values in it."""
     treedef, places, others = held._form.value
     pairs = zip(places, others, strict=True)
-    return treedef.unflatten(other if path is None else _at(held, path).get_value() for path, other in pairs)
+    return treedef.unflatten(other if path is None else _value(_at(held, path)) for path, other in pairs)
 
 
 def assign(held: Held, tree: PyTree) -> None:
@@ -105,6 +106,10 @@ def _at(root: nnx.Module, path: tuple[str, ...]) -> Any:
     for name in path:
         node = vars(node)[name]
     return node
+
+
+def _value(node: Any) -> Any:
+    return node.get_value() if isinstance(node, nnx.Variable) else node
 
 
 def is_array(leaf: Any) -> bool:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import core, errors, nnx
 from flax import linen as nn
 
-from hyperjax.layers import Hyperparameter
+from hyperjax.layers import Activation, Hyperparameter
 from hyperjax.layers.streams import forked
 from hyperjax.models.adapters import calling
 from hyperjax.models.adapters.factory import Factory
@@ -30,6 +30,11 @@ def linen(module: nn.Module, *inputs: Any, streams: Sequence[str] = ("dropout",)
 
         rate = self.variable("hyperparameters", "dropout", lambda: 0.1)
         x = hj.layers.Dropout(rate.value)(x, deterministic=not train, rngs=self.make_rng("dropout") if train else None)
+
+    and a choice of activation as a layer, which has its own name:
+
+        act = self.variable("hyperparameters", "activation", lambda: hj.layers.Activation("relu"))
+        x = act.value(x)
 
     A run gives back the module bound to its variables: `run.model(x, train=False)`, or `module, variables =
     run.model.unbind()` for whatever else Flax does with the two.
@@ -71,10 +76,11 @@ def from_linen(
 class LinenModule(nnx.Module):
     """A Linen module with its variables, as an NNX module: what the engine trains.
 
-    `params` are `nnx.Param`, the collection `hyperparameters` is bound by each variable's own name, all other
-    collections are state. The module is called as `module.apply`: in training with keys, all state mutable; in
-    evaluation with neither, unless it asks for them. Whatever it has of `train`, `training`, `is_training`,
-    `deterministic` and `use_running_average`, as an argument of the call or as a field, is set as the mode wants it.
+    `params` are `nnx.Param`, the collection `hyperparameters` is bound by each variable's own name (where it is an
+    `Activation`, by the layer's), all other collections are state. The module is called as `module.apply`: in training
+    with keys, all state mutable; in evaluation with neither, unless it asks for them. Whatever it has of `train`,
+    `training`, `is_training`, `deterministic` and `use_running_average`, as an argument of the call or as a field, is
+    set as the mode wants it.
 
     Args:
         module: unbound.
@@ -93,7 +99,7 @@ class LinenModule(nnx.Module):
         others = {name: tree for name, tree in variables.items() if name not in ("params", "hyperparameters")}
         self._linen, self._streams = Fixed(module), streams
         self.params = Held(variables.get("params", {}), parameter)
-        self.hyperparameters = Held(variables.get("hyperparameters", {}), _named)
+        self.hyperparameters = Held(variables.get("hyperparameters", {}), _named, _is_choice)
         self.state = Held(others, state)
         self.stream = forked(rngs, "dropout")
         self.deterministic = False
@@ -181,7 +187,12 @@ def _plain(variables: Any) -> dict[str, PyTree]:
 
 
 def _named(path: tuple[str, ...], leaf: Any) -> Any:
-    return Hyperparameter(leaf, name=path[-1])
+    # A copy of a layer, since its choices will be set.
+    return nnx.clone(leaf) if _is_choice(leaf) else Hyperparameter(leaf, name=path[-1])
+
+
+def _is_choice(node: Any) -> bool:
+    return isinstance(node, Activation)
 
 
 def _lasting(
