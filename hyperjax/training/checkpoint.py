@@ -1,5 +1,6 @@
 """A checkpoint folder: the plan of a training, from which it can go on, and a store for each chunk of its members."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -124,6 +125,13 @@ class Checkpoint:
     def has(self, group: int, chunk: int) -> bool:
         """Whether a state of a chunk was kept."""
         return any(entry.name.isdigit() for entry in self._of_chunk(group, chunk).glob("*"))
+
+    def has_ended(self, group: int, chunk: int) -> bool:
+        """Whether nothing follows the newest state of a chunk."""
+        if not self.has(group, chunk):
+            return False
+        with contextlib.closing(self.store(group, chunk)) as store:
+            return store.done
 
     def store(self, group: int, chunk: int) -> ChunkStore:
         """The store of one chunk of a group."""

@@ -141,7 +141,7 @@ class Chunk:
         def of_members(leaf: Any) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct((len(self.members), *leaf.shape[1:]), leaf.dtype)
 
-        shapes: Carry = jax.tree.map(of_members, self.trainer.carries[self.trainer.compile(width, fixed=True)])
+        shapes: Carry = jax.tree.map(of_members, self.trainer.carry(width))
         return shapes
 
 

@@ -78,8 +78,7 @@ class ChunkStore:
         number = self._manager.latest_step()
         if number is None:
             return None
-        args = self._orbax.args
-        about = self._manager.restore(number, args=args.Composite(about=args.JsonRestore()))["about"]
+        args, about = self._orbax.args, self._about(number)
         names, leaves = _named(expected)
         _compare(
             self.folder,
@@ -93,6 +92,17 @@ class ChunkStore:
         carry = jax.tree.unflatten(jax.tree.structure(expected), [arrays[str(i)] for i in range(len(leaves))])
         records = Record(**{name: arrays.get(name) for name in Record._fields})
         return Saved(about["phase"], about["counter"], about["done"], carry, records, about.get("position"))
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing follows the newest checkpoint."""
+        number = self._manager.latest_step()
+        return number is not None and bool(self._about(number)["done"])
+
+    def _about(self, number: int) -> dict[str, Any]:
+        args = self._orbax.args
+        about: dict[str, Any] = self._manager.restore(number, args=args.Composite(about=args.JsonRestore()))["about"]
+        return about
 
     def close(self) -> None:
         """Wait until the disk has everything."""

@@ -110,7 +110,8 @@ class Engine:
             checkpoint: where every chunk is kept between its segments, and goes on from.
             on_run: called as `on_run(place, run)` when a run has ended; place counts recipes slowest, seeds fastest.
         """
-        self.compile()
+        if checkpoint is None or not all(checkpoint.has_ended(*chunk) for chunk in self.chunks):
+            self.compile()  # else there is nothing to do but to read
         begin = time.perf_counter()
         runs: dict[int, Run] = {}
         for number, group in enumerate(self.groups):

@@ -73,7 +73,8 @@ class Trainer:
         self.start_from = Population(self._start_from, layout, (0, None, None), devices=devices)
         self.data = self.advance.shared(parts)  # but for what is streamed
         self.layout = self.advance.layout
-        self.carries: dict[int, Carry] = {}  # by widths for which both are compiled, and fit: a chunk's shapes
+        self._carries: dict[int, Carry] = {}  # shapes of a chunk's, by its width
+        self._fitting: set[int] = set()  # widths for which both are compiled, and fit
         # A run whose batch size grows goes on in the trainer of the next size.
         goes_on = bool(later) and own.phase.last is not None and longest > own.phase.last
         self.next: Trainer | None = None
@@ -86,17 +87,17 @@ class Trainer:
         Raises: ValueError when one member does not fit, or with `fixed` when so many do not: what is needed, what is
             free, and what to change.
         """
-        while width not in self.carries:
+        while width not in self._fitting:
             settings, roots = self.shapes(width)
             self.init.compile(settings, roots)
-            carry = jax.eval_shape(self.init.mapped, settings, roots)
+            carry = self.carry(width)
             need, free = 0, None
             part: Trainer | None = self
             while part is not None:
                 needs, free = part.advance.memory(carry, settings, roots, part.data_shapes(), np.int32(0))
                 need, part = max(need, needs), part.next
             if free is None or need <= free:
-                self.carries[width] = carry
+                self._fitting.add(width)
             elif fixed or width <= len(self.advance.devices):
                 raise ValueError(self._too_large(width, need, free))
             else:
@@ -132,6 +133,12 @@ class Trainer:
 
     def _start_from(self, settings: Settings, weights: PyTree, rest: PyTree) -> Carry:
         return self.program.start(settings, weights, rest)
+
+    def carry(self, width: int) -> Carry:
+        """Shapes of a chunk's carry, for which nothing is compiled."""
+        if width not in self._carries:
+            self._carries[width] = jax.eval_shape(self.init.mapped, *self.shapes(width))
+        return self._carries[width]
 
     def shapes(self, width: int) -> tuple[PyTree, Any]:
         """Shapes of a chunk's settings and key data."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 import hyperjax as hj
 from tests.training.made import classes
-from tests.training.test_engine import same
+from tests.training.test_engine import compilations, same  # noqa: F401
 
 RECIPE = hj.Recipe(
     optimizer="adamw",
@@ -101,6 +102,21 @@ def test_a_population_goes_on_with_its_own_weights_and_targets(tmp_path):
         same(a, b)
     with pytest.raises(ValueError, match="example_weights"):
         hj.fit_population(task, recipes, seeds=[0, 1], checkpoint=tmp_path)
+
+
+def test_what_has_ended_is_read_and_nothing_is_compiled(tmp_path, compilations):  # noqa: F811
+    recipes = [hj.Recipe(learning_rate=rate, epochs=1) for rate in (0.01, 0.1, 1.0)]
+    whole = hj.fit_population(classes(), recipes, width=2, checkpoint=tmp_path)
+    compilations.clear()
+    read = hj.resume(tmp_path, classes()), hj.fit_population(classes(), recipes, checkpoint=tmp_path)
+    for runs in read:
+        for found, expected in zip(runs, whole, strict=True):
+            same(found, expected)
+        assert runs.conditions["compile_seconds"] == 0
+    assert compilations == []
+    shutil.rmtree(tmp_path / "group-0" / "chunk-1")  # the last member's
+    same(hj.resume(tmp_path, classes())[2], whole[2])
+    assert compilations == ["_start", "_advance"]
 
 
 def test_a_run_that_began_from_given_weights(tmp_path, monkeypatch):
