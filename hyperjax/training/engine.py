@@ -189,6 +189,9 @@ class Engine:
         tree = jax.tree.structure(settings[0])
         # No more devices than there are members: one that only pads would be kept busy for nothing.
         devices = tuple(of_layout(resolved(layout)) if self._devices is None else self._devices)[: len(places)]
+        if self._fixed:  # chunks keep the width that they were begun with, so that each has as many members as then
+            assert width is not None
+            devices = devices[: max(count for count in range(1, len(devices) + 1) if width % count == 0)]
         name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, segment_steps, of_products(), devices)
         known = self.task.trainers
         if name not in known:
