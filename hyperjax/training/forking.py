@@ -11,6 +11,7 @@ from hyperjax.checks import one_of
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.training.chains import after_first_segment, chains
+from hyperjax.training.devices import of_layout
 from hyperjax.training.harvest import to_run
 from hyperjax.training.lowering import group_key, lower_together
 from hyperjax.training.recipe import Recipe
@@ -97,10 +98,12 @@ def fork(run: Run, step: int, recipes: Sequence[Recipe], seeds: Sequence[int] | 
     for recipe, settings in zip(recipes, others, strict=True):
         if int(settings.steps) < step:
             raise ValueError(f"recipes must go on behind step {step}, got {recipe!r} of {int(settings.steps)} steps")
-    begun = after_first_segment(Trainer(task, structure, own, longest, run.layout, step), own, run.seed)
+    devices = of_layout(run.layout)
+    first = Trainer(task, structure, own, longest, run.layout, step, devices=devices[:1])
+    begun = after_first_segment(first, own, run.seed)
     begun = begun._replace(done=all(int(settings.steps) == step for settings in others))
-    trainer = Trainer(task, structure, own, longest, run.layout)
     members = [(recipe, seed) for recipe in range(len(recipes)) for seed in range(len(chosen))]
+    trainer = Trainer(task, structure, own, longest, run.layout, devices=devices[: len(members)])
     each, streams = [others[recipe] for recipe, _ in members], [chosen[seed] for _, seed in members]
     found: dict[int, Run] = {}
     for chunk, harvest in chains(trainer, each, streams, trainer.width(len(members)), begun=begun):

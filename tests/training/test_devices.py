@@ -57,6 +57,19 @@ except StoppedError:
     pass
 for a, b in zip(hj.resume(folder, task), one, strict=True):
     same(a, b)
+on_two = hj.fit_population(task, recipes, seeds=[0, 1, 2], layout="vmap", width=6, devices=devices[:2])
+folder = tempfile.mkdtemp()
+try:
+    hj.fit_population(
+        task, recipes, seeds=[0, 1, 2], layout="vmap", width=6, devices=devices[:2], checkpoint=folder, progress=stop
+    )
+except StoppedError:
+    pass
+for a, b in zip(hj.resume(folder, task), on_two, strict=True):  # four devices do not divide chunks of six members
+    np.testing.assert_allclose(a.losses, b.losses, rtol=1e-5)
+continued = hj.fork(one[4], 3, [one[4].recipe], seeds=[1, 0])
+assert len(continued.runs) == 2 and continued.runs[0].layout == "vmap"
+np.testing.assert_allclose(continued.runs[0].losses, one[4].losses, rtol=1e-5)
 print("as one device")
 """
 
