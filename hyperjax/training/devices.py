@@ -1,6 +1,8 @@
-"""Members spread over several devices of this host: each has an equal share of every chunk, and they never talk."""
+"""Several devices of this host: members spread over them, which never talk, or one member that they train together."""
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from hyperjax.types import PyTree
 
 _AXIS = "members"
+_DATA = "data"
 
 
 class Spread:
@@ -23,22 +26,95 @@ class Spread:
     def __init__(self, devices: Sequence[jax.Device], axes: Sequence[int | None]):
         self._mesh = Mesh(np.array(devices), (_AXIS,))
         self._specs = tuple(PartitionSpec(_AXIS) if axis == 0 else PartitionSpec() for axis in axes)
-        self.shardings = tuple(NamedSharding(self._mesh, spec) for spec in self._specs)
+        self._shardings = tuple(NamedSharding(self._mesh, spec) for spec in self._specs)
 
-    def over(self, fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    def jit(self, fn: Callable[..., PyTree], args: Sequence[PyTree], donate: tuple[int, ...] = ()) -> Any:
         """`fn` of a chunk, called on each device with its share of the members."""
         out = PartitionSpec(_AXIS)
-        return jax.shard_map(fn, mesh=self._mesh, in_specs=self._specs, out_specs=out, check_vma=False)
+        over = jax.shard_map(fn, mesh=self._mesh, in_specs=self._specs, out_specs=out, check_vma=False)
+        return jax.jit(over, donate_argnums=donate, in_shardings=self._shardings)
 
     def place(self, args: Sequence[PyTree]) -> tuple[PyTree, ...]:
         """The arguments where the devices need them; what lies there already is not copied."""
-        return tuple(jax.device_put(arg, sharding) for arg, sharding in zip(args, self.shardings, strict=True))
+        return tuple(jax.device_put(arg, sharding) for arg, sharding in zip(args, self._shardings, strict=True))
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Devices that train a member together: each holds all of its weights and state, and computes on a part of a batch.
+
+    The program stays one of whole arrays, and XLA adds up what the devices have (GSPMD). So a mean over a batch is one
+    over all of it, BatchNorm's too, and masks are those of one device; only sums are taken in another order.
+
+    Attributes:
+        devices: at least one, all different and of one platform.
+    Raises: ValueError for other devices.
+    """
+
+    devices: tuple[jax.Device, ...]
+
+    def __post_init__(self) -> None:
+        alike = {device.platform for device in self.devices}
+        if len(alike) != 1 or len(set(self.devices)) != len(self.devices):
+            raise ValueError(f"devices must hold at least one device, different ones of one kind, got {self.devices!r}")
+
+    @functools.cached_property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.array(self.devices), (_DATA,))
+
+    @functools.cached_property
+    def _whole(self) -> NamedSharding:
+        return NamedSharding(self._mesh, PartitionSpec())
+
+    def batch(self, examples: PyTree) -> PyTree:
+        """Arrays of examples inside a program, each device working on its part; on the whole where they do not divide.
+
+        What is computed of them example by example follows.
+        """
+
+        def part(array: jax.Array) -> jax.Array:
+            sharding = self._along(0, array.shape)
+            return array if sharding is self._whole else jax.lax.with_sharding_constraint(array, sharding)
+
+        return jax.tree.map(part, examples)
+
+    def put(self, block: PyTree, axis: int = 0) -> PyTree:
+        """Arrays of the host on the devices, each with its part along an axis, or the whole where that does not divide.
+
+        A program that `jit` makes takes them as they lie: [steps, batch, ...] along axis 1 needs no copy in a step.
+        """
+        return jax.tree.map(lambda array: jax.device_put(array, self._along(axis, np.shape(array))), block)
+
+    def jit(self, fn: Callable[..., PyTree], args: Sequence[PyTree], donate: tuple[int, ...] = ()) -> Any:
+        """`fn` over all the devices, its results whole on each."""
+        return jax.jit(fn, donate_argnums=donate, in_shardings=self.lying(args), out_shardings=self._whole)
+
+    def place(self, args: Sequence[PyTree]) -> tuple[PyTree, ...]:
+        """The arguments on every device, whole but for what `put` has cut."""
+        placed: tuple[PyTree, ...] = jax.device_put(tuple(args), self.lying(args))
+        return placed
+
+    def lying(self, args: Sequence[PyTree]) -> tuple[PyTree, ...]:
+        """How each array lies, or will when it is placed."""
+
+        def sharding(leaf: Any) -> NamedSharding:
+            own = getattr(leaf, "sharding", None)
+            if isinstance(own, NamedSharding) and own.mesh == self._mesh and not own.is_fully_replicated:
+                return own
+            return self._whole
+
+        return tuple(jax.tree.map(sharding, arg) for arg in args)
+
+    def _along(self, axis: int, shape: tuple[int, ...]) -> NamedSharding:
+        if len(self.devices) == 1 or shape[axis] % len(self.devices):
+            return self._whole
+        return NamedSharding(self._mesh, PartitionSpec(*[None] * axis, _DATA))
 
 
 class Placing:
     """A compiled program that puts its arguments where it needs them."""
 
-    def __init__(self, program: Any, spread: Spread):
+    def __init__(self, program: Any, spread: Spread | Shards):
         self._program, self._spread = program, spread
 
     def __call__(self, *args: PyTree) -> PyTree:

@@ -16,7 +16,7 @@ from hyperjax.tasks import Task
 from hyperjax.training.chains import chains
 from hyperjax.training.checkpoint import Checkpoint, Cut
 from hyperjax.training.chunk import Harvest
-from hyperjax.training.devices import of_layout
+from hyperjax.training.devices import Shards, of_layout
 from hyperjax.training.harvest import to_run, weights_of
 from hyperjax.training.lowering import group_key, lower_together
 from hyperjax.training.mapping import LAYOUTS, resolved
@@ -42,6 +42,7 @@ class Engine:
         also: recipes that may come later; the programs have room for them, so that what is compiled depends on a space
             and not on the batch that was sampled from it.
         segment_steps: as in `fit`.
+        shards: devices that train each member together, instead of `devices`, over which members are spread.
         cuts: how each group was cut when its training began, in order; None decides.
     """
 
@@ -58,6 +59,7 @@ class Engine:
         example_weights: Any = None,
         targets: Any = None,
         devices: Sequence[jax.Device] | None = None,
+        shards: Shards | None = None,
         cuts: Sequence[Cut] | None = None,
     ):
         one_of("layout", layout, LAYOUTS)
@@ -79,7 +81,7 @@ class Engine:
             raise ValueError(f"targets must be None, since {task.name} has an objective and none")
         shape = np.shape(task.data["train"][1]) if targets is not None else ()
         self._targets = _of_runs("targets", targets, self.size, shape)
-        self._devices = devices
+        self._devices, self._shards = devices, shards
         self.compile_seconds, self._fixed = 0.0, cuts is not None
         grouped = list(self._grouped().values())
         ways: Sequence[Any] = [(width, segment_steps)] * len(grouped) if cuts is None else cuts
@@ -192,10 +194,12 @@ class Engine:
         if self._fixed:  # chunks keep the width that they were begun with, so that each has as many members as then
             assert width is not None
             devices = devices[: max(count for count in range(1, len(devices) + 1) if width % count == 0)]
-        name = (structure, tree, tuple(jax.tree.leaves(kinds)), longest, layout, segment_steps, of_products(), devices)
+        over: dict[str, Any] = {"devices": devices, "shards": self._shards}
+        shapes = tuple(jax.tree.leaves(kinds))
+        name = (structure, tree, shapes, longest, layout, segment_steps, of_products(), *over.values())
         known = self.task.trainers
         if name not in known:
-            known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps, devices=devices)
+            known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps, **over)
         trainer = known[name]
         return _Group(trainer, places, each, trainer.advance.rounded(width or trainer.width(len(places))))
 

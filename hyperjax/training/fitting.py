@@ -10,6 +10,7 @@ import numpy as np
 
 from hyperjax.tasks import Task, bundled, find
 from hyperjax.training.checkpoint import Checkpoint, plan_of
+from hyperjax.training.devices import Shards
 from hyperjax.training.engine import Engine
 from hyperjax.training.lowering import lower_together
 from hyperjax.training.recipe import Recipe
@@ -26,6 +27,7 @@ def fit(
     on_segment: Callable[[Run], None] | None = None,
     *,
     segment_steps: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
     checkpoint: Folder | None = None,
     every: int = 1,
 ) -> Run:
@@ -39,6 +41,10 @@ def fit(
         on_segment: called with the run so far after each segment.
         segment_steps: steps in a segment, at least 2; None: the whole run when it is short, else about two seconds of
             whole epochs, or one epoch when there is an `on_segment`.
+        devices: that train the run together, for a large model: each has all the weights and a part of every batch
+            whose size they divide, micro-batches and blocks of the validation set too (another is computed whole on
+            each), and the result is one device's to rounding. None: one device, however many there are, since adding
+            up gradients over devices takes a small model longer than its batch.
         checkpoint: a folder in which the run is kept between its segments. The same call again goes on from there, as
             `resume` does; a folder that holds another training is refused.
         every: segments between two checkpoints.
@@ -56,7 +62,8 @@ def fit(
     if on_segment is not None and segment_steps is None:
         segment_steps = max(2, lower_together([recipe or Recipe()], task)[1].steps_per_epoch)
     folder = None if checkpoint is None else Checkpoint(checkpoint, every)
-    engine = _engine(task, [recipe or Recipe()], [seed], folder, "run", init=init, segment_steps=segment_steps)
+    ways: dict[str, Any] = {"segment_steps": segment_steps, "shards": _together(devices)}
+    engine = _engine(task, [recipe or Recipe()], [seed], folder, "run", init=init, **ways)
     return engine.run(init=init, on_segment=on_segment, checkpoint=folder)[0]
 
 
@@ -117,18 +124,20 @@ def resume(
     every: int = 1,
     on_segment: Callable[[Run], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    devices: Sequence[jax.Device] | None = None,
     allowed_modules: tuple[str, ...] = (),
 ) -> Run | Runs:
     """Go on with what `fit` or `fit_population` was training when it ended, bit for bit as if it had not.
 
-    Lost is at most what was trained since the last checkpoint. On another version of JAX, or another kind of device,
-    the last bits may differ.
+    Lost is at most what was trained since the last checkpoint. On another version of JAX, or another kind of device
+    or number of devices, the last bits may differ.
 
     Args:
         checkpoint: the folder that it was given.
         task: the task, which a checkpoint does not hold; None: the bundled one of the name that it was trained on.
         every: segments between two checkpoints.
         on_segment: as in `fit`, for one run; progress: as in `fit_population`.
+        devices: as in `fit` or `fit_population`; they may be others than those that it began on.
         allowed_modules: modules that an optimizer factory may be imported from, beside optax; nothing is unpickled.
     Returns: a `Run` or `Runs`, whichever was begun. One that had ended is read, not trained again.
     Raises: ValueError for a folder without a checkpoint, a task with other data, or one whose weights have another
@@ -153,13 +162,15 @@ def resume(
         task = find(plan.task)
     recipes = [Recipe.from_json(text, allowed_modules) for text in plan.recipes]
     given: dict[str, Any] = {name: folder.given(name) for name in plan.given}
-    engine = _engine(task, recipes, plan.seeds, folder, plan.kind, init=plan.init or None, **given)
+    alone = plan.kind == "run"
+    over: dict[str, Any] = {"shards": _together(devices)} if alone else {"devices": devices}
+    engine = _engine(task, recipes, plan.seeds, folder, plan.kind, init=plan.init or None, **over, **given)
     if plan.init and not all(folder.has(*chunk) for chunk in engine.chunks):
         raise ValueError(
             f"checkpoint {checkpoint} ended before its first state was kept, and began from weights that were given: "
             "call fit again with the same init and checkpoint"
         )
-    if plan.kind == "run":
+    if alone:
         return engine.run(on_segment=on_segment, checkpoint=folder)[0]
     return _counted(engine, folder, progress)
 
@@ -176,22 +187,28 @@ def _engine(
     width: int | None = None,
     segment_steps: int | None = None,
     devices: Sequence[jax.Device] | None = None,
+    shards: Shards | None = None,
     **given: Any,
 ) -> Engine:
     """An engine, cut as the training that the folder holds, or one that a new folder begins with."""
     ways: dict[str, Any] = {"layout": layout, "width": width, "segment_steps": segment_steps}
+    over: dict[str, Any] = {"devices": devices, "shards": shards}
     if folder is None:
-        return Engine(task, recipes, seeds, devices=devices, **ways, **given)
+        return Engine(task, recipes, seeds, **over, **ways, **given)
     arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
     plan = plan_of(task, recipes, seeds, kind, init is not None, arrays)
     begun = folder.plan()
     if begun is not None:
         folder.require_same(plan, begun)
-        return Engine(task, recipes, seeds, layout=begun.layout, cuts=begun.cuts, devices=devices, **given)
-    engine = Engine(task, recipes, seeds, devices=devices, **ways, **given)
+        return Engine(task, recipes, seeds, layout=begun.layout, cuts=begun.cuts, **over, **given)
+    engine = Engine(task, recipes, seeds, **over, **ways, **given)
     engine.compile()  # which may narrow its chunks
     folder.begin(replace(plan, layout=engine.layout, cuts=engine.cuts), arrays)
     return engine
+
+
+def _together(devices: Sequence[jax.Device] | None) -> Shards | None:
+    return None if devices is None else Shards(tuple(devices))
 
 
 def _counted(engine: Engine, folder: Checkpoint | None, progress: Callable[[int, int], None] | None) -> Runs:

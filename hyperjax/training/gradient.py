@@ -62,6 +62,7 @@ def loss_at(
     key = jax.random.fold_in(streams.masks, carry.step)
 
     def on(batch: Batch, weights: PyTree) -> Array:
+        batch = program.sharded(batch)
         return program.objective(
             weights, carry.rest, batch.arrays, settings, carry.step, key, training=True, shares=batch.shares
         )[0]
@@ -127,6 +128,8 @@ def _parts(
     """The gradient of a batch, in micro-batches one after another where the structure says so."""
 
     def one(weights: PyTree, rest: PyTree, part: Batch, key: jax.Array) -> Gradient:
+        part = program.sharded(part)
+
         def objective(weights: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
             return program.objective(
                 weights, rest, part.arrays, settings, carry.step, key, training=True, shares=part.shares

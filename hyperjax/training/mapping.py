@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from hyperjax.checks import one_of, positive_integer
-from hyperjax.training.devices import Placing, Spread, of_layout
+from hyperjax.training.devices import Placing, Shards, Spread, of_layout
 from hyperjax.training.precision import of_products
 from hyperjax.types import PyTree
 
@@ -88,10 +88,11 @@ class Population:
         progress: Callable[[int, int], None] | None = None,
         donate: tuple[int, ...] = (),
         devices: Sequence[jax.Device] | None = None,
+        shards: Shards | None = None,
     ):
         self.fn, self.in_axes, self.width, self.progress = fn, in_axes, width, progress
         self.threads = threads or os.cpu_count() or 1
-        self._layout, self._donate, self._devices = layout, donate, devices
+        self._layout, self._donate, self._devices, self._shards = layout, donate, devices, shards
         # A `with jax.default_matmul_precision(...)` holds in the caller's thread alone, and our threads compile too.
         self._precision = of_products()
         self._compiled: dict[Any, Any] = {}
@@ -104,12 +105,15 @@ class Population:
 
     @property
     def devices(self) -> tuple[jax.Device, ...]:
-        """Those that a chunk is spread over."""
+        """Those that a chunk is spread over, or that work on each member together."""
+        if self._shards is not None:
+            return self._shards.devices
         return tuple(self._devices) if self._devices is not None else of_layout(self.layout)
 
     def rounded(self, width: int) -> int:
         """The next width that gives every device as many members."""
-        return -(-width // len(self.devices)) * len(self.devices)
+        shares = 1 if self._shards is not None else len(self.devices)
+        return -(-width // shares) * shares
 
     def __call__(self, *args: PyTree) -> PyTree:
         axes = self._axes(args)
@@ -155,7 +159,8 @@ class Population:
     def compile(self, *piece: PyTree) -> Callable[..., PyTree]:
         """The executable for one chunk shaped like `piece` (arrays or `jax.ShapeDtypeStruct`s), compiled once."""
         leaves, tree = jax.tree.flatten(piece)
-        key = (tree, tuple((np.shape(leaf), _dtype(leaf)) for leaf in leaves), self.layout)
+        kinds = tuple((np.shape(leaf), _dtype(leaf)) for leaf in leaves)
+        key = (tree, kinds, self.layout, *(() if self._shards is None else self._shards.lying(leaves)))
         with self._lock:
             if key not in self._compiled:
                 self._compiled[key] = self._compile_piece(piece)
@@ -166,8 +171,7 @@ class Population:
         spread = self._spread(piece) if platforms is None else None
         mapped = jax.jit(self.mapped, donate_argnums=self._donate)
         if spread is not None:
-            over = spread.over(self.mapped)
-            mapped = jax.jit(over, donate_argnums=self._donate, in_shardings=spread.shardings)
+            mapped = spread.jit(self.mapped, piece, self._donate)
         with jax.default_matmul_precision(self._precision):
             return mapped.trace(*piece).lower(lowering_platforms=platforms)
 
@@ -177,9 +181,13 @@ class Population:
 
     def shared(self, arg: PyTree) -> PyTree:
         """An argument that all members share, put on every device at once."""
+        if self._shards is not None:
+            return self._shards.place([arg])[0]
         return Spread(self.devices, [None]).place([arg])[0] if len(self.devices) > 1 else arg
 
-    def _spread(self, args: tuple[PyTree, ...]) -> Spread | None:
+    def _spread(self, args: tuple[PyTree, ...]) -> Spread | Shards | None:
+        if self._shards is not None:
+            return self._shards
         return Spread(self.devices, self._axes(args)) if len(self.devices) > 1 else None
 
     def _axes(self, args: tuple[PyTree, ...]) -> tuple[int | None, ...]:
@@ -220,13 +228,15 @@ class Population:
     def memory(self, *piece: PyTree) -> tuple[int, int | None]:
         """Bytes that chunks shaped like `piece` need while they run, and bytes that are free; None where none can tell.
 
-        Under "map" as many chunks run at a time as there are threads.
+        Under "map" as many chunks run at a time as there are threads; virtual devices of a CPU share its memory.
         """
         needs = self.compile(*piece).memory_analysis()  # type: ignore[attr-defined]
         if needs is None:
             return 0, None
-        chunks = self.threads if self.layout == "map" and len(self.devices) == 1 else 1
-        return chunks * int(needs.temp_size_in_bytes + needs.output_size_in_bytes), _free_memory()
+        at_once = len(self.devices) if self.devices[0].platform == "cpu" else 1
+        if self.layout == "map" and len(self.devices) == 1:
+            at_once = self.threads
+        return at_once * int(needs.temp_size_in_bytes + needs.output_size_in_bytes), _free_memory()
 
 
 def _free_memory() -> int | None:

@@ -15,6 +15,7 @@ from hyperjax.optimizers import by_rule, matching, matrices
 from hyperjax.random import Streams
 from hyperjax.tasks import Task
 from hyperjax.training import following, stages
+from hyperjax.training.devices import Shards
 from hyperjax.training.functional import Functional
 from hyperjax.training.packing import Packing
 from hyperjax.training.precision import computing_in, in_precision
@@ -51,10 +52,15 @@ class Record(NamedTuple):
 
 
 class Program:
-    """Init, step and evaluation of one member, built from a task and a structure; traced by whoever maps it."""
+    """Init, step and evaluation of one member, built from a task and a structure; traced by whoever maps it.
 
-    def __init__(self, task: Task, structure: Structure):
-        self.task, self.structure = task, structure
+    Args:
+        task, structure: of the member.
+        shards: devices that work on each of its batches together; None: whichever one the program runs on.
+    """
+
+    def __init__(self, task: Task, structure: Structure, shards: Shards | None = None):
+        self.task, self.structure, self._shards = task, structure, shards
         bound = structure.numbers
         self.model = Functional(task, dict(structure.model), dict(structure.choices), bound)
         self.packing = Packing(self.model.weights, packed=False if structure.optimizer is not None else None)
@@ -159,11 +165,16 @@ class Program:
         """Weights as the model has them."""
         return self.packing.unpack(weights)
 
+    def sharded(self, examples: PyTree) -> PyTree:
+        """Arrays of examples, of which each device works on its part."""
+        return examples if self._shards is None else self._shards.batch(examples)
+
     def evaluate(self, weights: PyTree, rest: PyTree, arrays: PyTree, settings: Settings, step: Any, key: Any) -> Array:
         """f32[1 + metrics]: loss and metrics over a whole set, in evaluation mode."""
         size = jax.tree.leaves(arrays)[0].shape[0]
 
         def block(part: PyTree) -> Array:
+            part = self.sharded(part)
             loss, (metrics, _) = self.objective(weights, rest, part, settings, step, key, training=False)
             return jnp.concatenate([loss[None].astype(self.recorded), metrics])
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from hyperjax import random
 from hyperjax.tasks import Task
+from hyperjax.training.devices import Shards
 from hyperjax.training.mapping import Population
 from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.segment import segment
@@ -41,6 +42,7 @@ class Trainer:
             whole run when it is short, else whole epochs of about two seconds a member, else a part of an epoch.
         phase: number of the structure's phase to begin with.
         devices: over which members are spread; None: those of the layout.
+        shards: devices that train each member together instead.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class Trainer:
         segment_steps: int | tuple[int, ...] | None = None,
         phase: int = 0,
         devices: Sequence[jax.Device] | None = None,
+        shards: Shards | None = None,
     ):
         own, *later = structure.phases[phase:]
         self.structure, self.phase = structure, phase
         wanted, later_steps = _first_and_rest(segment_steps)
-        self.program = Program(task, own)
+        self.program = Program(task, own, shards)
         self._example = jax.tree.map(np.asarray, example)
         per_epoch = own.steps_per_epoch
         end = longest if own.phase.last is None else min(longest, own.phase.last)
@@ -68,9 +71,10 @@ class Trainer:
         parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
         if task.stream is not None:
             self.steps = min(self.steps, _cut_of_stream(own.batch_size, task.stream.sample))
-        self.advance = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,), devices=devices)
-        self.init = Population(self._start, layout, (0, 0), devices=devices)
-        self.start_from = Population(self._start_from, layout, (0, None, None), devices=devices)
+        over: dict[str, Any] = {"devices": devices, "shards": shards}
+        self.advance = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,), **over)
+        self.init = Population(self._start, layout, (0, 0), **over)
+        self.start_from = Population(self._start_from, layout, (0, None, None), **over)
         self.data = self.advance.shared(parts)  # but for what is streamed
         self.layout = self.advance.layout
         self._carries: dict[int, Carry] = {}  # shapes of a chunk's, by its width
@@ -79,7 +83,7 @@ class Trainer:
         goes_on = bool(later) and own.phase.last is not None and longest > own.phase.last
         self.next: Trainer | None = None
         if goes_on:
-            self.next = Trainer(task, structure, example, longest, layout, later_steps, phase + 1, devices)
+            self.next = Trainer(task, structure, example, longest, layout, later_steps, phase + 1, **over)
 
     def compile(self, width: int, fixed: bool = False) -> int:
         """Compile both programs for chunks of a width, or of the half, quarter, ... that fits in memory; its width.
@@ -98,7 +102,7 @@ class Trainer:
                 need, part = max(need, needs), part.next
             if free is None or need <= free:
                 self._fitting.add(width)
-            elif fixed or width <= len(self.advance.devices):
+            elif fixed or width <= self.advance.rounded(1):
                 raise ValueError(self._too_large(width, need, free))
             else:
                 width = self.advance.rounded(-(-width // 2))
