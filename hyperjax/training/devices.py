@@ -73,7 +73,7 @@ class Shards:
         """
 
         def part(array: jax.Array) -> jax.Array:
-            sharding = self._along(0, array.shape)
+            sharding = self.along(0, array.shape)
             return array if sharding is self._whole else jax.lax.with_sharding_constraint(array, sharding)
 
         return jax.tree.map(part, examples)
@@ -83,7 +83,7 @@ class Shards:
 
         A program that `jit` makes takes them as they lie: [steps, batch, ...] along axis 1 needs no copy in a step.
         """
-        return jax.tree.map(lambda array: jax.device_put(array, self._along(axis, np.shape(array))), block)
+        return jax.tree.map(lambda array: jax.device_put(array, self.along(axis, np.shape(array))), block)
 
     def jit(self, fn: Callable[..., PyTree], args: Sequence[PyTree], donate: tuple[int, ...] = ()) -> Any:
         """`fn` over all the devices, its results whole on each."""
@@ -105,7 +105,8 @@ class Shards:
 
         return tuple(jax.tree.map(sharding, arg) for arg in args)
 
-    def _along(self, axis: int, shape: tuple[int, ...]) -> NamedSharding:
+    def along(self, axis: int, shape: tuple[int, ...]) -> NamedSharding:
+        """How an array lies that is cut along an axis, or is whole on each device where that does not divide."""
         if len(self.devices) == 1 or shape[axis] % len(self.devices):
             return self._whole
         return NamedSharding(self._mesh, PartitionSpec(*[None] * axis, _DATA))

@@ -4,7 +4,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hyperjax.tasks.arrays import check_finite
@@ -89,5 +88,4 @@ def _block(trainer: Trainer, reading: Reading, counter: int) -> Fed:
     if steps < trainer.steps:  # the rest is for nobody
         unused = trainer.steps - steps
         block = jax.tree.map(lambda a: np.concatenate([a, np.zeros((unused, *a.shape[1:]), a.dtype)]), block)
-    arrays = trainer.advance.shared(jax.tree.map(jnp.asarray, block))
-    return Fed(trainer.data | {"train": arrays}, reading.position())
+    return Fed(trainer.data | {"train": trainer.placed(block)}, reading.position())

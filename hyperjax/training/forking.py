@@ -63,10 +63,10 @@ def fork(run: Run, step: int, recipes: Sequence[Recipe], seeds: Sequence[int] | 
     """Continue a run from one of its steps under several recipes: "what if I halve the rate here?".
 
     Weights, the optimizer's state and all that a run remembers are those of the run at that step, bit for bit (to
-    rounding where several devices trained it together, since one alone does here); its first part is trained again, which
-    takes as long as it took. Behind the step every recipe sees the same batches and
-    masks: those that the run itself saw for its own seed, others for the other seeds. What a recipe says of the steps
-    before is not used; its schedules count from the run's beginning.
+    rounding where several devices trained it together, since one alone does here); its first part is trained again,
+    which takes as long as it took. Behind the step every recipe sees the same batches and masks: those that the run
+    itself saw for its own seed, others for the other seeds. What a recipe says of the steps before is not used; its
+    schedules count from the run's beginning.
 
     Args:
         run: as `fit` or `fit_population` gave it.

@@ -60,7 +60,7 @@ class Trainer:
         own, *later = structure.phases[phase:]
         self.structure, self.phase = structure, phase
         wanted, later_steps = _first_and_rest(segment_steps)
-        self.program = Program(task, own, shards)
+        self.program, self._shards = Program(task, own, shards), shards
         self._example = jax.tree.map(np.asarray, example)
         per_epoch = own.steps_per_epoch
         end = longest if own.phase.last is None else min(longest, own.phase.last)
@@ -152,6 +152,12 @@ class Trainer:
 
         return jax.tree.map(widened, self._example), jax.ShapeDtypeStruct((width, 2), jnp.uint32)
 
+    def placed(self, block: PyTree) -> PyTree:
+        """A stream's block, [steps, batch, ...], on the devices, cut where they share a batch."""
+        if self._shards is not None:
+            return self._shards.put(block, axis=1)
+        return self.advance.shared(jax.tree.map(jnp.asarray, block))
+
     def data_shapes(self) -> PyTree:
         """What a segment trains on; of a stream the shapes of a block."""
         stream = self.program.task.stream
@@ -160,7 +166,8 @@ class Trainer:
 
         def of_block(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
             shape = (self.steps, self.program.structure.batch_size, *leaf.shape[1:])
-            return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(leaf.dtype))
+            lying = None if self._shards is None else self._shards.along(1, shape)
+            return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(leaf.dtype), sharding=lying)
 
         return self.data | {"train": jax.tree.map(of_block, stream.sample)}
 

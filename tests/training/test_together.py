@@ -24,7 +24,7 @@ def in_a_process_of_four(*checks):
 
 
 def test_four_devices_train_as_one_does_and_share_the_work():
-    in_a_process_of_four("a_run", "masks_and_blocks")
+    in_a_process_of_four("a_run", "masks_and_blocks", "streamed")
 
 
 @pytest.mark.slow

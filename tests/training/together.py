@@ -75,7 +75,7 @@ def a_run():
     assert needs[0].temp_size_in_bytes < 0.4 * needs[1].temp_size_in_bytes, needs
     of_one = needs[0].temp_size_in_bytes + needs[0].output_size_in_bytes
     assert trainer.advance.memory(*shapes)[0] == 4 * of_one  # in the one memory of the machine
-    trainer._widths.clear()
+    trainer._fitting.clear()
     mapping._free_memory = lambda: 4 * of_one - 1
     with pytest.raises(ValueError, match="batch_size must be smaller for made"):
         trainer.compile(1)
@@ -97,6 +97,21 @@ def side_by_side():
         # A rule that searches along a line asks for the loss of the same batch again.
         lowered = searching.advance.lower(*its_shapes, platforms=(platform,)).as_text()
         assert lowered.count("sdy.sharding_constraint") > constrained
+
+
+def streamed():
+    """A stream's blocks lie on the devices as the program takes them, which is compiled once; members all get it."""
+    x, y = classes(examples=56).data["train"]
+    on_disk = classes(
+        examples=56, data={"train": hj.tasks.MemoryMap((x, y)), "validation": classes().data["validation"]}
+    )
+    recipe = hj.Recipe(learning_rate=0.05, batch_size=16, epochs=4)
+    one = hj.fit(classes(examples=56), recipe)
+    alike(hj.fit(on_disk, recipe, devices=jax.devices(), segment_steps=3), one, 1e-5)
+    (trainer,) = [known for known in on_disk.trainers.values() if known.layout == "map"]
+    assert len(trainer.advance._compiled) == 1
+    runs = hj.fit_population(on_disk, [recipe] * 3, layout="vmap")
+    alike(runs[2], one, 1e-5)
 
 
 def masks_and_blocks():
