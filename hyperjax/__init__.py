@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hyperjax.training import fit as fit
     from hyperjax.training import fit_population as fit_population
     from hyperjax.training import fork as fork
+    from hyperjax.training import initialize as initialize
     from hyperjax.training import population as population
     from hyperjax.training import resume as resume
 
@@ -32,6 +33,7 @@ _LIFTED = {
     "fit_population": "training",
     "fork": "training",
     "fraction": "schedules",
+    "initialize": "training",
     "integer": "studies",
     "log_integer": "studies",
     "log_uniform": "studies",
@@ -73,6 +75,7 @@ __all__ = [
     "fit_population",
     "fork",
     "fraction",
+    "initialize",
     "integer",
     "log_integer",
     "log_uniform",

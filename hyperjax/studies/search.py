@@ -78,6 +78,8 @@ def study(
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
     chosen = _chosen(seeds)
+    if jax.process_index() > 0:  # of a job, the first process alone reports
+        progress = None
     space.refuse_unread(recipe or Recipe())
     begin = time.perf_counter()
     values = draw(space, trials, int(seed), recipe)

@@ -4,7 +4,9 @@ from hyperjax.training.engine import Engine
 from hyperjax.training.evaluate import evaluate, predict
 from hyperjax.training.fitting import fit, fit_population, resume
 from hyperjax.training.forking import Difference, Fork, fork
+from hyperjax.training.hosts import initialize
 from hyperjax.training.mapping import Population, population
+from hyperjax.training.meeting import ProcessLostError
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 from hyperjax.training.settings import Settings
@@ -15,6 +17,7 @@ __all__ = [
     "Engine",
     "Fork",
     "Population",
+    "ProcessLostError",
     "Recipe",
     "Run",
     "Runs",
@@ -24,6 +27,7 @@ __all__ = [
     "fit",
     "fit_population",
     "fork",
+    "initialize",
     "population",
     "predict",
     "resume",

@@ -1,7 +1,7 @@
 """From settings to harvests: chunks of members, each a chain of segments, in the order that the layout likes."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -23,6 +23,7 @@ def chains(
     on_segment: Callable[[int, Harvest], None] | None = None,
     store: Callable[[int], ChunkStore] | None = None,
     begun: Saved | None = None,
+    only: Collection[int] | None = None,
 ) -> Generator[tuple[list[int], Harvest]]:
     """Train members chunk by chunk; yield the members' numbers and what they left, as each chunk ends.
 
@@ -38,6 +39,7 @@ def chains(
             thread serves the chunk; once for one that had ended before.
         store: gives the store of a chunk by its number: a chunk goes on from what is there, and is kept there.
         begun: a lone member between two segments, from which every member goes on.
+        only: numbers of the chunks to train; None: all.
     """
 
     def chunk_of(number: int) -> Chunk:
@@ -52,7 +54,7 @@ def chains(
         if on_segment is not None:
             on_segment(chunk.members[0], chunk.harvest)
 
-    numbers = range(-(-len(seeds) // width))
+    numbers = range(-(-len(seeds) // width)) if only is None else sorted(only)
     streamed = trainer.program.task.stream is not None
     if trainer.layout == "map" and not streamed:
 

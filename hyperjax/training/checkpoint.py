@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from hyperjax.training.recipe import Recipe
 
 FORMAT = 1
 PLAN = "plan.json"
+VISIBLE_SECONDS = 10  # in which a shared folder shows one host what another wrote
 
 
 class Cut(NamedTuple):
@@ -95,6 +97,21 @@ class Checkpoint:
             return Plan(**content, cuts=cuts, recipes=recipes, seeds=seeds)
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"checkpoint must hold a {PLAN} of format {FORMAT}, got one with {error!r}") from None
+
+    def shared_plan(self) -> Plan:
+        """The plan that process 0 of a job has seen or written.
+
+        Raises: ValueError where this process does not come to see it.
+        """
+        for _ in range(VISIBLE_SECONDS):
+            plan = self.plan() if (self.folder / PLAN).exists() else None
+            if plan is not None:
+                return plan
+            time.sleep(1)
+        raise ValueError(
+            f"checkpoint must be a folder that all processes of the job share, got {self.folder}, in which process "
+            f"{jax.process_index()} sees no {PLAN} of process 0"
+        )
 
     def require_same(self, plan: Plan, begun: Plan) -> None:
         """Raise a ValueError when the folder holds another training, naming what differs."""

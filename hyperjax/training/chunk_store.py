@@ -37,11 +37,24 @@ class ChunkStore:
     def __init__(self, folder: Path, every: int = 1):
         import orbax.checkpoint as ocp  # 1.6 seconds, for those who keep something
 
+        from hyperjax.training.array_file import ArrayFile, Restore, Save
+
         self.folder, self._every, self._since = folder, every, 0
         # Orbax numbers the saves of a process, and a folder made in the background is waited for by the newest number.
         at_once = ocp.options.AsyncOptions(create_directories_asynchronously=False)
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True, async_options=at_once)
-        self._orbax, self._manager = ocp, ocp.CheckpointManager(folder.absolute(), options=options)
+        own = jax.process_index()  # of a job; a chunk is this process's alone, and nobody waits for the others
+        alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=KEPT, create=False, async_options=at_once, multiprocessing_options=alone
+        )
+        handlers = {
+            "about": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+            "arrays": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+            "file": ArrayFile(),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        self._orbax, self._save, self._restore = ocp, Save, Restore
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
     def save(self, saved: Saved) -> None:
         """Keep a chunk's state, unless it is too soon; returns before the disk has it."""
@@ -64,7 +77,9 @@ class ChunkStore:
         filled = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses arrays without numbers
         # Counted anew, since the counter begins again when the batch size changes.
         number = (self._manager.latest_step() or 0) + 1
-        items = args.Composite(about=args.JsonSave(about), arrays=args.StandardSave(filled))
+        several = jax.process_count() > 1
+        kept = {"file": self._save(filled)} if several else {"arrays": args.StandardSave(filled)}
+        items = args.Composite(about=args.JsonSave(about), **kept)
         with _ONE_AT_A_TIME:
             self._manager.save(number, args=items, force=True)
 
@@ -87,7 +102,11 @@ class ChunkStore:
         )
         empty = {name: np.empty(shape, np.dtype(dtype)) for name, (shape, dtype) in about["arrays"].items()}
         target = {name: array for name, array in empty.items() if array.size}
-        found = self._manager.restore(number, args=args.Composite(arrays=args.StandardRestore(target)))["arrays"]
+        if (self.folder / str(number) / "file").exists():
+            found = self._manager.restore(number, args=args.Composite(file=self._restore()))["file"]
+            found = {name: array.view(target[name].dtype) for name, array in found.items()}
+        else:
+            found = self._manager.restore(number, args=args.Composite(arrays=args.StandardRestore(target)))["arrays"]
         arrays = empty | found
         carry = jax.tree.unflatten(jax.tree.structure(expected), [arrays[str(i)] for i in range(len(leaves))])
         records = Record(**{name: arrays.get(name) for name in Record._fields})

@@ -1,8 +1,9 @@
 """The engine: recipes in groups of equal structure, compiled side by side, trained, and gathered as runs."""
 
 import contextlib
+import json
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -14,12 +15,14 @@ import numpy as np
 from hyperjax.checks import one_of, positive_integer
 from hyperjax.tasks import Task
 from hyperjax.training.chains import chains
-from hyperjax.training.checkpoint import Checkpoint, Cut
+from hyperjax.training.checkpoint import Checkpoint, Cut, digest
 from hyperjax.training.chunk import Harvest
 from hyperjax.training.devices import Shards, of_layout
 from hyperjax.training.harvest import to_run, weights_of
 from hyperjax.training.lowering import group_key, lower_together
 from hyperjax.training.mapping import LAYOUTS, resolved
+from hyperjax.training.meeting import Count, Meeting
+from hyperjax.training.parcel import Place, packed, unpacked
 from hyperjax.training.precision import of_products
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
@@ -81,8 +84,10 @@ class Engine:
             raise ValueError(f"targets must be None, since {task.name} has an objective and none")
         shape = np.shape(task.data["train"][1]) if targets is not None else ()
         self._targets = _of_runs("targets", targets, self.size, shape)
+        if devices is not None and any(device.process_index != jax.process_index() for device in devices):
+            raise ValueError(f"devices must be this process's own, of jax.local_devices(), got {list(devices)}")
         self._devices, self._shards = devices, shards
-        self.compile_seconds, self._fixed = 0.0, cuts is not None
+        self.compile_seconds, self._fixed, self._compiled = 0.0, cuts is not None, False
         grouped = list(self._grouped().values())
         ways: Sequence[Any] = [(width, segment_steps)] * len(grouped) if cuts is None else cuts
         self.groups = [self._plan(members, also, layout, *way) for members, way in zip(grouped, ways, strict=True)]
@@ -90,12 +95,26 @@ class Engine:
     def compile(self) -> None:
         """Compile every group's programs, side by side, for chunks that fit in memory; nothing the second time.
 
-        Raises: ValueError when one member does not fit, or chunks as a checkpoint has them do not.
+        A process of a job compiles the groups that it trains; all settle on the narrowest chunks that one needs.
+
+        Raises: ValueError when one member does not fit, chunks as a checkpoint has them do not, or the processes of a
+            job do not train the same.
         """
+        if self._compiled:
+            return
         begin = time.perf_counter()
-        with ThreadPoolExecutor(len(self.groups)) as pool:
-            widths = pool.map(lambda group: group.trainer.compile(group.width, self._fixed), self.groups)
-            self.groups = [group._replace(width=width) for group, width in zip(self.groups, widths, strict=True)]
+        with ThreadPoolExecutor(len(self.groups)) as pool, Meeting() as meeting:
+            if meeting.count > 1:
+                meeting.require_same("what is trained", self._name())
+            settled = False
+            while not settled:
+                own = {number for number, _ in self._share(meeting)}
+                widths = list(pool.map(self._fitting, self.groups, [i in own for i in range(len(self.groups))]))
+                everywhere = [json.loads(text) for text in meeting.exchanged(json.dumps(widths))]
+                narrowest = [min(each) for each in zip(*everywhere, strict=True)]
+                self.groups = [group._replace(width=width) for group, width in zip(self.groups, narrowest, strict=True)]
+                settled = all(each == narrowest for each in everywhere)
+        self._compiled = True
         self.compile_seconds += time.perf_counter() - begin
 
     def run(
@@ -104,36 +123,42 @@ class Engine:
         on_segment: Callable[[Run], None] | None = None,
         on_run: Callable[[int, Run], None] | None = None,
         checkpoint: Checkpoint | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Runs:
         """Train everything, or what a checkpoint that has begun says is left of it.
+
+        In a job of several processes each trains its share of the chunks, and all return all runs.
 
         Args:
             init, on_segment: as in `fit`.
             checkpoint: where every chunk is kept between its segments, and goes on from.
             on_run: called as `on_run(place, run)` when a run has ended; place counts recipes slowest, seeds fastest.
+                Those of other processes come at the end.
+            progress: as in `fit_population`.
+        Raises: ProcessLostError when another process of the job does not get to the end.
         """
-        if checkpoint is None or not all(checkpoint.has_ended(*chunk) for chunk in self.chunks):
+        if checkpoint is None or not self._has_ended(checkpoint):
             self.compile()  # else there is nothing to do but to read
         begin = time.perf_counter()
         runs: dict[int, Run] = {}
-        for number, group in enumerate(self.groups):
-            seeds = [self.seeds[place % len(self.seeds)] for place in group.places]
-            start = None if init is None else weights_of(group.trainer.program, init)
+        with Meeting(None if checkpoint is None else checkpoint.folder) as meeting:
+            count = Count(meeting, self.size, progress)
 
-            def after(first: int, harvest: Harvest, group: _Group = group) -> None:
-                if on_segment is not None:
-                    on_segment(self._run(group, first, harvest, 0))
+            def keep(place: Place, harvest: Harvest, trained_here: bool) -> None:
+                group = self.groups[place[0]]
+                for row in range(len(harvest.records.loss)):
+                    member = place[1] * group.width + row
+                    runs[group.places[member]] = self._run(group, member, harvest, row)
+                    if on_run is not None:
+                        on_run(group.places[member], runs[group.places[member]])
+                    count(int(trained_here))
 
-            store = None if checkpoint is None else partial(checkpoint.store, number)
-            follow = after if on_segment else None
-            ended = chains(group.trainer, group.settings, seeds, group.width, start, follow, store)
-            with contextlib.closing(ended):  # an exception in `on_run` ends the other threads too, and their writing
-                for chunk, harvest in ended:
-                    for row, member in enumerate(chunk):
-                        place = group.places[member]
-                        runs[place] = self._run(group, member, harvest, row)
-                        if on_run is not None:
-                            on_run(place, runs[place])
+            own: dict[Place, Harvest] = {}
+            for place, harvest in self._trained(meeting, init, on_segment, checkpoint):
+                own[place] = harvest
+                keep(place, harvest, True)
+            for place, harvest in self._elsewhere(meeting, own, count):
+                keep(place, harvest, False)
         conditions = {
             "programs": len(self.groups),
             "layout": self.layout,
@@ -142,6 +167,60 @@ class Engine:
             "train_seconds": time.perf_counter() - begin,
         }
         return Runs([runs[place] for place in range(self.size)], conditions)
+
+    def _trained(
+        self,
+        meeting: Meeting,
+        init: Any,
+        on_segment: Callable[[Run], None] | None,
+        checkpoint: Checkpoint | None,
+    ) -> Iterator[tuple[Place, Harvest]]:
+        """The chunks of this process, as each ends."""
+        share = self._share(meeting)
+        for number in dict(share):
+            group = self.groups[number]
+            seeds = [self.seeds[place % len(self.seeds)] for place in group.places]
+            start = None if init is None else weights_of(group.trainer.program, init)
+
+            def after(first: int, harvest: Harvest, group: _Group = group) -> None:
+                meeting.check()
+                if on_segment is not None:
+                    on_segment(self._run(group, first, harvest, 0))
+
+            store = None if checkpoint is None else partial(checkpoint.store, number)
+            only = {chunk for other, chunk in share if other == number}
+            ended = chains(group.trainer, group.settings, seeds, group.width, start, after, store, only=only)
+            with contextlib.closing(ended):  # an exception in `on_run` ends the other threads too, and their writing
+                for chunk, harvest in ended:
+                    yield (number, chunk[0] // group.width), harvest
+
+    def _elsewhere(
+        self, meeting: Meeting, own: Mapping[Place, Harvest], waiting: Callable[[], None]
+    ) -> Iterator[tuple[Place, Harvest]]:
+        """The chunks that other processes trained, once all have ended."""
+        if meeting.count == 1:
+            return
+        carries = [group.trainer.carry(group.width) for group in self.groups]
+        for index, data in enumerate(meeting.gathered(packed(own), waiting)):
+            if index != meeting.index:
+                yield from unpacked(data, carries)
+
+    def _has_ended(self, checkpoint: Checkpoint) -> bool:
+        """Whether every chunk has; process 0 looks, and all take its word."""
+        with Meeting(checkpoint.folder) as meeting:
+            return meeting.first(lambda: all(checkpoint.has_ended(*chunk) for chunk in self.chunks))
+
+    def _share(self, meeting: Meeting) -> list[Place]:
+        """The chunks that a process trains: every n-th, so that each has of every group."""
+        return self.chunks[meeting.index :: meeting.count]
+
+    def _fitting(self, group: _Group, own: bool) -> int:
+        return group.trainer.compile(group.width, self._fixed) if own else group.width
+
+    def _name(self) -> str:
+        """What is trained, in short; equal for equal arguments in any process."""
+        numbers = digest([jax.tree.leaves(group.settings) for group in self.groups])
+        return f"{len(self.recipes)} recipes ({numbers}) with seeds {self.seeds} on {self.task.name}"
 
     @property
     def layout(self) -> str:
@@ -201,7 +280,8 @@ class Engine:
         if name not in known:
             known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps, **over)
         trainer = known[name]
-        return _Group(trainer, places, each, trainer.advance.rounded(width or trainer.width(len(places))))
+        share = -(-len(places) // jax.process_count())  # so that no process is without a chunk
+        return _Group(trainer, places, each, trainer.advance.rounded(width or trainer.width(share)))
 
     def _own(self, settings: Settings, place: int) -> Settings:
         """A run's settings, with the weights and targets that are its own."""

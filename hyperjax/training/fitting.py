@@ -13,6 +13,7 @@ from hyperjax.training.checkpoint import Checkpoint, plan_of
 from hyperjax.training.devices import Shards
 from hyperjax.training.engine import Engine
 from hyperjax.training.lowering import lower_together
+from hyperjax.training.meeting import Meeting
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 
@@ -114,7 +115,7 @@ def fit_population(
     folder = None if checkpoint is None else Checkpoint(checkpoint, every)
     own = {"example_weights": example_weights, "targets": targets}
     engine = _engine(task, recipes, seeds, folder, "population", layout=layout, width=width, devices=devices, **own)
-    return _counted(engine, folder, progress)
+    return engine.run(checkpoint=folder, progress=progress)
 
 
 def resume(
@@ -172,7 +173,7 @@ def resume(
         )
     if alone:
         return engine.run(on_segment=on_segment, checkpoint=folder)[0]
-    return _counted(engine, folder, progress)
+    return engine.run(checkpoint=folder, progress=progress)
 
 
 def _engine(
@@ -197,28 +198,23 @@ def _engine(
         return Engine(task, recipes, seeds, **over, **ways, **given)
     arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
     plan = plan_of(task, recipes, seeds, kind, init is not None, arrays)
-    begun = folder.plan()
-    if begun is not None:
-        folder.require_same(plan, begun)
-        return Engine(task, recipes, seeds, layout=begun.layout, cuts=begun.cuts, **over, **given)
-    engine = Engine(task, recipes, seeds, **over, **ways, **given)
-    engine.compile()  # which may narrow its chunks
-    folder.begin(replace(plan, layout=engine.layout, cuts=engine.cuts), arrays)
+    with Meeting(folder.folder) as meeting:  # process 0 alone looks before anything is written, and writes
+        begun = meeting.first(lambda: folder.plan() is not None)
+        if begun:
+            there = folder.shared_plan()
+            folder.require_same(plan, there)
+            return Engine(task, recipes, seeds, layout=there.layout, cuts=there.cuts, **over, **given)
+        engine = Engine(task, recipes, seeds, **over, **ways, **given)
+        engine.compile()  # which may narrow its chunks
+
+        def begin() -> bool:
+            folder.begin(replace(plan, layout=engine.layout, cuts=engine.cuts), arrays)
+            return True
+
+        meeting.first(begin)
+        folder.shared_plan()
     return engine
 
 
 def _together(devices: Sequence[jax.Device] | None) -> Shards | None:
     return None if devices is None else Shards(tuple(devices))
-
-
-def _counted(engine: Engine, folder: Checkpoint | None, progress: Callable[[int, int], None] | None) -> Runs:
-    """Train, and report each run that has ended."""
-    done = 0
-
-    def count(_: int, __: Run) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, engine.size)
-
-    return engine.run(on_run=count, checkpoint=folder)

@@ -241,7 +241,7 @@ class Population:
 
 def _free_memory() -> int | None:
     """Bytes that the device, or for a CPU the machine, has left."""
-    stats = jax.devices()[0].memory_stats()
+    stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"] - stats["bytes_in_use"])
     try:  # Linux; what caches hold is free too
@@ -286,7 +286,7 @@ def _take(
 
 
 def _host() -> set[jax.Device]:
-    return {jax.devices("cpu")[0]}
+    return {jax.local_devices(backend="cpu")[0]}
 
 
 def _trim(result: PyTree, count: int) -> PyTree:
