@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -154,9 +154,10 @@ class Engine:
                     count(int(trained_here))
 
             own: dict[Place, Harvest] = {}
-            for place, harvest in self._trained(meeting, init, on_segment, checkpoint):
-                own[place] = harvest
-                keep(place, harvest, True)
+            with contextlib.closing(self._trained(meeting, init, on_segment, checkpoint)) as trained:
+                for place, harvest in trained:  # an exception in `on_run` ends the other threads too, and their writing
+                    own[place] = harvest
+                    keep(place, harvest, True)
             for place, harvest in self._elsewhere(meeting, own, count):
                 keep(place, harvest, False)
         conditions = {
@@ -166,6 +167,8 @@ class Engine:
             "compile_seconds": self.compile_seconds,
             "train_seconds": time.perf_counter() - begin,
         }
+        if meeting.count > 1:
+            conditions["processes"] = meeting.count
         return Runs([runs[place] for place in range(self.size)], conditions)
 
     def _trained(
@@ -174,7 +177,7 @@ class Engine:
         init: Any,
         on_segment: Callable[[Run], None] | None,
         checkpoint: Checkpoint | None,
-    ) -> Iterator[tuple[Place, Harvest]]:
+    ) -> Generator[tuple[Place, Harvest]]:
         """The chunks of this process, as each ends."""
         share = self._share(meeting)
         for number in dict(share):
@@ -190,7 +193,7 @@ class Engine:
             store = None if checkpoint is None else partial(checkpoint.store, number)
             only = {chunk for other, chunk in share if other == number}
             ended = chains(group.trainer, group.settings, seeds, group.width, start, after, store, only=only)
-            with contextlib.closing(ended):  # an exception in `on_run` ends the other threads too, and their writing
+            with contextlib.closing(ended):
                 for chunk, harvest in ended:
                     yield (number, chunk[0] // group.width), harvest
 

@@ -88,20 +88,26 @@ def fit_population(
     batch size, a model's arguments and optimizer factories are structure. A member that diverges is marked and ends,
     and does not touch its neighbours.
 
+    In a job of several processes, which `hyperjax.initialize` joins, every process makes the same call: each trains
+    every n-th chunk on its own devices, and all return all runs, gathered at the end through one device of each.
+
     Args:
         task: what is learnt.
         recipes: at least one.
         seeds: at least one; each recipe is trained with each.
         layout: "map" (members one by one, a thread a core), "vmap" (side by side), or "auto" (map on CPU).
-        width: members in a chunk or block; None decides. Under "vmap" the width changes the last bits of a result.
+        width: members in a chunk or block; None decides, so that each process of a job has some. Under "vmap" the
+            width changes the last bits of a result; under "map" nothing does.
         devices: over which members are spread; None: under "vmap" all of this host's, under "map" one.
-        progress: called as `progress(runs done, runs in all)`.
+        progress: called as `progress(runs done, runs in all)`, in a job by process 0 alone, of all processes' runs.
         example_weights: float[runs, examples] in the order of the runs, at least 0: what each training example's loss
             is multiplied by, for every run apart (a bootstrap's counts, boosting's weights).
         targets: [runs, *targets' shape]: training targets of each run's own, instead of the task's.
-        checkpoint, every: as in `fit`; every chunk of the population is kept apart.
+        checkpoint, every: as in `fit`; every chunk of the population is kept apart. In a job the folder is one that all
+            processes share, and as many or as few go on from it.
     Returns: the runs, seeds fastest, with `conditions` (programs, seconds compiling and training, layout).
-    Raises: ValueError where a recipe and the task do not fit, before anything compiles.
+    Raises: ValueError where a recipe and the task do not fit, before anything compiles; ProcessLostError in a job whose
+        other processes do not get to the end, saying which and where it can go on.
 
     >>> import numpy as np
     >>> from flax import nnx
@@ -212,7 +218,7 @@ def _engine(
             return True
 
         meeting.first(begin)
-        folder.shared_plan()
+        folder.require_same(plan, folder.shared_plan())
     return engine
 
 

@@ -1,6 +1,7 @@
 """The engine's promises: one program, members equal to their lone runs, divergence that stays at home."""
 
 import itertools
+import threading
 
 import jax
 import numpy as np
@@ -243,6 +244,18 @@ def test_a_run_can_start_from_another_and_leaves_it_as_it_was():
     )
     jax.tree.map(np.testing.assert_array_equal, before, weights(first))
     same(second, hj.fit(task, recipe("sgd", "constant", "tanh", 0.0, 2), init=first.model))
+
+
+def test_an_error_in_a_callback_ends_the_threads_before_it_is_seen():
+    def fail(place, run):
+        raise ZeroDivisionError
+
+    engine = Engine(classes(), [recipe("sgd", "constant", "tanh", 0.0, 300)], range(12), layout="map", width=1)
+    before = threading.active_count()
+    try:
+        engine.run(on_run=fail)
+    except ZeroDivisionError:  # while its traceback holds every frame
+        assert threading.active_count() == before
 
 
 def test_training_again_compiles_nothing(compilations):
