@@ -101,17 +101,15 @@ def side_by_side():
 
 def streamed():
     """A stream's blocks lie on the devices as the program takes them, which is compiled once; members all get it."""
-    x, y = classes(examples=56).data["train"]
-    on_disk = classes(
-        examples=56, data={"train": hj.tasks.MemoryMap((x, y)), "validation": classes().data["validation"]}
-    )
+    task = classes(examples=56)
+    train = hj.tasks.MemoryMap(task.data["train"])
+    read = classes(data={"train": train, "validation": task.data["validation"]})
     recipe = hj.Recipe(learning_rate=0.05, batch_size=16, epochs=4)
-    one = hj.fit(classes(examples=56), recipe)
-    alike(hj.fit(on_disk, recipe, devices=jax.devices(), segment_steps=3), one, 1e-5)
-    (trainer,) = [known for known in on_disk.trainers.values() if known.layout == "map"]
+    one = hj.fit(task, recipe)
+    alike(hj.fit(read, recipe, devices=jax.devices(), segment_steps=3), one, 1e-5)
+    (trainer,) = read.trainers.values()
     assert len(trainer.advance._compiled) == 1
-    runs = hj.fit_population(on_disk, [recipe] * 3, layout="vmap")
-    alike(runs[2], one, 1e-5)
+    alike(hj.fit_population(read, [recipe] * 3, layout="vmap")[2], one, 1e-5)
 
 
 def masks_and_blocks():
