@@ -1,10 +1,11 @@
-"""The processes of a job: joining them, and the two things that JAX keeps to itself and that this needs."""
+"""The processes of a job: joining them, and what JAX keeps to itself of them."""
 
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax._src.clusters import ClusterEnv
 from jax._src.distributed import global_state  # JAX's key-value store of a job has no public door
 
 from hyperjax.checks import positive_integer
@@ -52,6 +53,8 @@ def initialize(
     try:
         jax.distributed.initialize(**given, heartbeat_timeout_seconds=heartbeat_timeout_seconds)  # type: ignore[arg-type]
     except RuntimeError as error:
+        if nothing and not _in_a_cluster():
+            return  # in a notebook, say, whose first cells have run
         if "before any JAX" in str(error):
             raise RuntimeError(
                 "hyperjax.initialize must be called before anything uses JAX's devices (jax.devices(), an array, a "
@@ -66,6 +69,12 @@ def initialize(
                 f"them, got {given}: {error}"
             ) from None
     _told["heartbeat_timeout_seconds"] = heartbeat_timeout_seconds
+
+
+def _in_a_cluster() -> bool:
+    """Whether JAX would find other processes by itself."""
+    named = "JAX_COORDINATOR_ADDRESS" in os.environ
+    return named or any(kind.is_env_present() for kind in ClusterEnv._cluster_types)
 
 
 def silence_seconds() -> float:

@@ -15,7 +15,7 @@ import pytest
 import hyperjax as hj
 from hyperjax.training import parcel
 from hyperjax.training.program import Record
-from hyperjax.training.trainer import Harvest
+from hyperjax.training.chunk import Harvest
 from tests.training.made import Net, classes
 from tests.training.test_engine import same
 
@@ -244,7 +244,17 @@ def test_when_a_process_dies_the_other_says_so_and_the_job_goes_on_where_it_was(
         same(here, there)
 
 
-def test_joining_alone_is_nothing_and_is_refused_too_late_or_with_half_of_what_it_needs():
+def test_joining_alone_is_nothing_however_late(monkeypatch):
+    monkeypatch.setattr("hyperjax.training.hosts._told", {})
+    jax.devices()
+    hj.initialize()
+    assert not jax.distributed.is_initialized()
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
+    with pytest.raises(RuntimeError, match="must be called before anything uses JAX's devices"):
+        hj.initialize()
+
+
+def test_joining_is_refused_too_late_and_with_half_of_what_it_needs():
     program = """
 import hyperjax as hj
 hj.initialize()
