@@ -14,8 +14,8 @@ import pytest
 
 import hyperjax as hj
 from hyperjax.training import parcel
-from hyperjax.training.program import Record
 from hyperjax.training.chunk import Harvest
+from hyperjax.training.program import Record
 from tests.training.made import Net, classes
 from tests.training.test_engine import same
 
