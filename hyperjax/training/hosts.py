@@ -38,7 +38,7 @@ def initialize(
             whom it waited for, after half of it.
     Raises: RuntimeError where JAX's devices were used before; ValueError where some arguments are missing.
 
-    >>> initialize()  # alone: nothing to join
+    >>> initialize("10.0.0.1:1234", num_processes=2, process_id=0)  # doctest: +SKIP
     """
     given = {
         "coordinator_address": coordinator_address,
