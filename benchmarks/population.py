@@ -11,11 +11,8 @@ range; the accuracies are means over three rates near the best, with a 95 % Stud
 """
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -25,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from contenders import CONTENDERS
-from contest import Process, best, paired
+from contest import Process, answer, best, busy, conditions, paired, take_turns
 from peak import peak_jax, peak_torch, training_flops
 from setting import BATCH, RATES, WIDTHS, Data, cores_available
 
@@ -34,7 +31,6 @@ from hyperjax.statistics import mean_interval
 
 TORCH_EAGER, TORCH_ALL = ("torch-1", "torch-2"), ("torch-2", "torch-pool", "torch-vmap", "torch-vmap-pool")
 PEAKS = {"peak-jax": ("matrix product, JAX", "jax"), "peak-torch": ("matrix product, PyTorch", "torch")}
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "scikit-learn", "numpy")
 
 
 def load(path: Path) -> Data:
@@ -57,33 +53,6 @@ def prepare(name: str, data: Data, epochs: int) -> tuple[Callable[[int], dict[st
         return lambda seed: {"gflops": peak_torch(cores_available())}, {}
     measure = CONTENDERS[name].make(data, epochs)
     return lambda seed: measure(seed)._asdict(), {"first": measure(0).seconds}
-
-
-def child(name: str, path: Path, epochs: int, rounds: int, paced: bool) -> None:
-    """Prepare one contender, then measure it for each seed on standard input, or `rounds` times; all as JSON lines."""
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints goes to standard error
-    measure, told = prepare(name, load(path), epochs)
-    print(json.dumps({"name": name, **told}), file=out, flush=True)
-    for seed in map(int, sys.stdin) if paced else range(rounds):
-        print(json.dumps(measure(seed)), file=out, flush=True)
-
-
-def conditions() -> str:
-    """Processor, cores, system, versions and how busy the machine was."""
-    model = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    versions = [f"hyperjax {hyperjax.__version__}"]
-    for package in PACKAGES:
-        try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{package} (not installed here)")
-    load = f"load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
-    machine = f"{model}, {cores_available()} cores, {platform.system()} {platform.release()}; {load}"
-    return f"{machine}\nPython {platform.python_version()}, {', '.join(versions)}"
 
 
 def table(processes: dict[str, Process], peaks: dict[str, Process], flops: float) -> Any:
@@ -162,20 +131,15 @@ def compare(names: list[str], path: Path, epochs: int, rounds: int, save: Path |
     console = Console(width=None if sys.stdout.isatty() else 150)
     header = conditions()
     console.print(header, highlight=False)
-    if os.cpu_count() and hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5:
+    if busy():
         console.print("The machine is busy with something else: these figures will be disturbed.", style="bold")
     load(path)
     processes: dict[str, Process] = {}
     for name in names:
-        processes[name] = Process(name, path, epochs)
+        settings = ["--only", name, "--data", str(path), "--epochs", str(epochs)]
+        processes[name] = Process(name, Path(__file__), settings)
         console.print(f"{name} is warm", style="dim")
-    for turn in range(rounds):
-        order = list(processes)
-        for name in order[turn % len(order) :] + order[: turn % len(order)]:
-            processes[name].measure(turn)
-        console.print(f"round {turn + 1} of {rounds} done", style="dim")
-    for process in processes.values():
-        process.close()
+    take_turns(list(processes.values()), rounds, lambda told: console.print(told, style="dim"))
     peaks = {name: processes.pop(name) for name in PEAKS if name in processes}
     flops = peaks["peak-jax"].ready["flops"] if "peak-jax" in peaks else float("nan")
     console.print(table(processes, peaks, flops))
@@ -215,7 +179,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.data or Path(folder) / "digits.npz"
         if arguments.only:
-            child(arguments.only, path, arguments.epochs, arguments.rounds, arguments.paced)
+            name, epochs = arguments.only, arguments.epochs
+            answer(name, lambda: prepare(name, load(path), epochs), arguments.rounds, arguments.paced)
             return
         names = arguments.contenders.split(",")
         unknown = [name for name in names if name not in known]
