@@ -46,8 +46,15 @@ class Process:
         return json.loads(line)
 
     def measure(self, seed: int) -> None:
+        self.ask(seed)
+        self.take()
+
+    def ask(self, seed: int) -> None:
+        """Let it begin a measurement, beside others perhaps; `take` waits for it."""
         self._process.stdin.write(f"{seed}\n")
         self._process.stdin.flush()
+
+    def take(self) -> None:
         self.results.append(self._read())
 
     def close(self) -> None:
