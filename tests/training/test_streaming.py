@@ -165,6 +165,15 @@ def data_loader(task):
     return Stream(loader, steps=STEPS)
 
 
+def test_an_iterator_of_grains_is_begun_again_and_left_open(on_device):
+    iterator = iter(map_dataset(on_device).repeat().to_iter_dataset())
+    next(iterator)
+    task = streamed(on_device, Stream(iterator, steps=STEPS, last=8))
+    short = RECIPE.replace(epochs=0.5)
+    same(hj.fit(task, short), hj.fit(task, short))
+    assert next(iterator)[0].shape == (8, 4)
+
+
 @pytest.mark.parametrize("make", [map_dataset, iter_dataset, data_loader])
 def test_grain_is_followed_and_goes_on_by_its_own_state(make, tmp_path, on_device, monkeypatch):
     def task():
@@ -173,7 +182,7 @@ def test_grain_is_followed_and_goes_on_by_its_own_state(make, tmp_path, on_devic
     whole = hj.fit(task(), RECIPE, segment_steps=4)
     # Independent: the same batches as a plain list.
     source = task().stream
-    given = iter(source._source)
+    given = iter(source.given)
     made = [tuple(map(np.asarray, next(given))) for _ in range(5 * STEPS)]
     assert not np.array_equal(made[0][1], made[STEPS][1])  # each epoch in another order
     same(hj.fit(streamed(on_device, Stream(made, steps=STEPS, last=len(made[STEPS - 1][0]))), RECIPE), whole)

@@ -1,5 +1,6 @@
 """Batches as something else makes them, one after another."""
 
+import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -37,12 +38,12 @@ class Stream(Streamed):
                 "hj.tasks.Stream(batches, steps=...); got None"
             )
         self.steps = positive_integer("steps", len(batches) if steps is None else steps)  # type: ignore[arg-type]
-        self._repeated = _is_map_dataset(batches) and steps in (None, len(batches))  # type: ignore[arg-type]
-        if self._repeated and last is None:
+        repeated = _is_map_dataset(batches) and steps in (None, len(batches))  # type: ignore[arg-type]
+        if repeated and last is None:
             last = _size(_as_arrays(batches[self.steps - 1]))  # type: ignore[index]
-        self._source: Any = batches.repeat() if self._repeated else batches  # type: ignore[attr-defined]
-        iterator = iter(self._source)
-        itself = iterator is self._source
+        self.given: Any = batches.repeat() if repeated else batches  # type: ignore[attr-defined]
+        iterator = iter(self.given)
+        itself = iterator is self.given
         self._start = iterator.get_state() if itself and hasattr(iterator, "get_state") else None
         self._once = itself and self._start is None
         first = next(iterator, None)
@@ -71,16 +72,16 @@ class Stream(Streamed):
     def begin(self) -> Iterator[Any]:
         """The batches from the beginning, or for an iterator, which has only one, from there."""
         if self._start is not None:  # an iterator of Grain's, which can go back
-            self._source.set_state(self._start)
+            self.given.set_state(self._start)
         if not self._once:
-            return iter(self._source)
+            return iter(self.given)
         if not self._peeked:
             raise ValueError(
                 "data['train'] must be something that can be iterated again, to be trained on again; "
                 "got an iterator, whose batches are gone"
             )
         peeked, self._peeked = self._peeked, []
-        return _before(peeked, self._source)
+        return itertools.chain(peeked, self.given)
 
     @property
     def ends(self) -> bool:
@@ -125,7 +126,8 @@ class _Batches(Reading):
             self._next()
 
     def close(self) -> None:
-        _close(self._iterator)
+        if self._iterator is not self._source.given:  # which is somebody else's
+            _close(self._iterator)
 
     def _checked(self, found: PyTree, expected: int) -> int:
         """The size of a batch that is like the first one, but for its size."""
@@ -168,11 +170,6 @@ def _size(batch: PyTree) -> int:
         shown = ", ".join(sorted(map(str, sizes))) or "no array"
         raise ValueError(f"batches must hold arrays with one leading axis of examples, got {shown}")
     return int(sizes.pop() or 0)
-
-
-def _before(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
-    yield from first
-    yield from rest
 
 
 def _close(iterator: Any) -> None:
