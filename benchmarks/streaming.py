@@ -7,15 +7,14 @@ which the page cache holds after the first round; that round, in which all is co
 """
 
 import argparse
-import platform
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from contest import conditions
 from flax import nnx
 
 import hyperjax as hj
@@ -77,8 +76,7 @@ def main() -> None:
             runs = hj.fit_population(task, recipes, seeds=[turn])
             if turn:
                 seconds[name].append((time.perf_counter() - begin) / runs[0].steps_done)
-    device = jax.devices()[0]
-    print(f"jax {jax.__version__}, Python {platform.python_version()}, {device.platform} ({device.device_kind})")
+    print(conditions())
     first = next(iter(seconds))
     print(f"{'training set':<20} {'us a step':>10} {'to the device':>14}")
     for name, each in seconds.items():
