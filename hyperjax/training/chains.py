@@ -128,10 +128,13 @@ def _compacted(blocks: list[Block], width: int) -> list[Block]:
     return blocks if len(bins) == len(blocks) else [Block(parts, width) for parts in bins]
 
 
-def after_first_segment(trainer: Trainer, settings: Settings, seed: int) -> Saved:
-    """One member, trained for one segment."""
-    chunk = Chunk(trainer, [0], [settings], [seed])
+def after_segments(trainers: Sequence[Trainer], settings: Settings, seed: int) -> Saved:
+    """One member, trained for a segment of each trainer in turn."""
+    chunk = Chunk(trainers[0], [0], [settings], [seed])
     chunk.begin(1)
+    block = block_of(chunk, 1)
     with contextlib.closing(Feed()) as feed:
-        block_of(chunk, 1).advance(feed.at(trainer, 0, None))
+        for trainer in trainers:
+            chunk.trainer = trainer
+            block.advance(feed.at(trainer, chunk.counter, chunk.position))
     return chunk.saved

@@ -1,6 +1,7 @@
 """What if: one run, continued from a step under several recipes, with the same batches."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -10,13 +11,13 @@ import numpy as np
 from hyperjax.checks import one_of
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
-from hyperjax.training.chains import after_first_segment, chains
+from hyperjax.training.chains import after_segments, chains
 from hyperjax.training.devices import of_layout
 from hyperjax.training.harvest import to_run
 from hyperjax.training.lowering import group_key, lower_together
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
-from hyperjax.training.trainer import Trainer
+from hyperjax.training.trainer import Trainer, most_in_segment
 
 SEEDS = 5  # continuations of each recipe, unless somebody says otherwise
 
@@ -100,8 +101,11 @@ def fork(run: Run, step: int, recipes: Sequence[Recipe], seeds: Sequence[int] | 
         if int(settings.steps) < step:
             raise ValueError(f"recipes must go on behind step {step}, got {recipe!r} of {int(settings.steps)} steps")
     devices = of_layout(run.layout)
-    first = Trainer(task, structure, own, longest, run.layout, step, devices=devices[:1])
-    begun = after_first_segment(first, own, run.seed)
+    parts = _parts(step, most_in_segment(task.stream, structure.batch_size))
+    first = {
+        steps: Trainer(task, structure, own, longest, run.layout, steps, devices=devices[:1]) for steps in set(parts)
+    }
+    begun = after_segments([first[steps] for steps in parts], own, run.seed)
     begun = begun._replace(done=all(int(settings.steps) == step for settings in others))
     members = [(recipe, seed) for recipe in range(len(recipes)) for seed in range(len(chosen))]
     trainer = Trainer(task, structure, own, longest, run.layout, devices=devices[: len(members)])
@@ -112,6 +116,16 @@ def fork(run: Run, step: int, recipes: Sequence[Recipe], seeds: Sequence[int] | 
             continued = to_run(trainer, recipes[members[member][0]], streams[member], each[member], harvest, row)
             found[member] = replace(continued, _numbers=_numbers(run, continued, step))
     return Fork(run, step, tuple(recipes), chosen, Runs([found[member] for member in range(len(members))]))
+
+
+def _parts(steps: int, most: float) -> list[int]:
+    """Lengths of segments that make up so many steps, none of them longer than `most`, nor of one step.
+
+    >>> _parts(7, 3), _parts(7, math.inf)
+    ([2, 2, 3], [7])
+    """
+    count = math.ceil(steps / most) or 1
+    return [(i + 1) * steps // count - i * steps // count for i in range(count)]
 
 
 def _require_one_program(run: Run, recipes: Sequence[Recipe], task: Task) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from hyperjax import random
 from hyperjax.tasks import Task
+from hyperjax.tasks.streams import Streamed
 from hyperjax.training.devices import Shards
 from hyperjax.training.mapping import Population
 from hyperjax.training.program import Carry, Program, Record
@@ -69,8 +70,7 @@ class Trainer:
         self._seconds = self._seconds_per_step()
         self.steps = min(wanted or _cut(self.total, per_epoch, self._seconds), self.total)
         parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
-        if task.stream is not None:
-            self.steps = min(self.steps, _cut_of_stream(own.batch_size, task.stream.sample))
+        self.steps = int(min(self.steps, most_in_segment(task.stream, own.batch_size)))
         over: dict[str, Any] = {"devices": devices, "shards": shards}
         self.advance = Population(self._advance, layout, (0, 0, 0, None, None), donate=(0,), **over)
         self.init = Population(self._start, layout, (0, 0), **over)
@@ -200,10 +200,12 @@ def _cut(total: int, per_epoch: int, seconds_per_step: float) -> int:
     return max(2, wanted // per_epoch * per_epoch)
 
 
-def _cut_of_stream(batch_size: int, sample: PyTree) -> int:
-    """Most steps in a segment of a stream, whose batches lie on the device together, twice."""
-    row = sum(int(leaf[0].nbytes) for leaf in jax.tree.leaves(sample))
-    return max(2, BYTES_PER_BLOCK // (batch_size * row))
+def most_in_segment(stream: Streamed | None, batch_size: int) -> float:
+    """Most steps in a segment: a stream's batches lie on the device together, twice. At least 3, to cut any number."""
+    if stream is None:
+        return math.inf
+    row = sum(int(leaf[0].nbytes) for leaf in jax.tree.leaves(stream.sample))
+    return max(3, BYTES_PER_BLOCK // (batch_size * row))
 
 
 def _gigabytes(count: int) -> str:

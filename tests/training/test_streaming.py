@@ -105,6 +105,17 @@ def test_blocks_are_read_while_the_last_one_trains(on_device, monkeypatch):
     assert ("read", 8, False) in seen[seen.index(("trained", 0, None)) :]
 
 
+def test_a_run_on_blocks_that_are_shorter_is_continued_at_the_step_that_was_asked_for(on_device, monkeypatch):
+    task = streamed(on_device, MemoryMap(on_device.data["train"]))
+    row = sum(array[0].nbytes for array in on_device.data["train"])
+    monkeypatch.setattr("hyperjax.training.trainer.BYTES_PER_BLOCK", 4 * 8 * row)  # four steps
+    run = hj.fit(task, RECIPE.replace(epochs=3))
+    stopped = run.recipe.replace(learning_rate=0.0)
+    same_again, frozen = hj.fork(run, 9, [run.recipe, stopped], seeds=[run.seed]).runs
+    same(same_again, run)
+    np.testing.assert_array_equal(frozen.update_norms == 0, np.arange(18) >= 9)
+
+
 class StoppedError(Exception):
     pass
 
