@@ -56,7 +56,7 @@ class Feed:
         _, coming = self._coming
         self._now = self._coming = None  # no more than two blocks are held
         fed = coming.result()
-        if counter + trainer.steps < trainer.wanted:
+        if counter + trainer.steps < trainer.total:
             self._read(trainer, counter + trainer.steps)
         self._now = counter, fed
         return fed

@@ -116,6 +116,13 @@ def test_a_run_on_blocks_that_are_shorter_is_continued_at_the_step_that_was_aske
     np.testing.assert_array_equal(frozen.update_norms == 0, np.arange(18) >= 9)
 
 
+def test_an_iterator_is_begun_once_though_a_last_validation_waits_for_the_end_of_an_epoch(on_device):
+    """The segment from step 9 trains on nothing: it is there for the validation behind step 12."""
+    recipe = RECIPE.replace(epochs=1.5)
+    task = streamed(on_device, Stream(iter(Batches(on_device)), steps=STEPS, last=6))
+    same(hj.fit(task, recipe, segment_steps=3), hj.fit(on_device, recipe, segment_steps=3))
+
+
 class StoppedError(Exception):
     pass
 
