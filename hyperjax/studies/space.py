@@ -250,7 +250,8 @@ def default_space(epochs: float = 20, task: Task | None = None) -> Space:
 
     Args:
         epochs: of each trial.
-        task: leaves out what its model does not bind, and batches larger than its training set.
+        task: leaves out what its model does not bind, and batches larger than its training set; of a stream,
+            those that it gives.
 
     >>> from hyperjax.tasks import copying
     >>> "activation" in default_space().searched, "activation" in default_space(20, copying()).searched
@@ -262,6 +263,8 @@ def default_space(epochs: float = 20, task: Task | None = None) -> Space:
         bound, examples = Functional(task, {}, {}, ()).names, task.size("train")
     model = {"dropout": uniform(0.0, 0.5), "activation": ["relu", "tanh", "gelu", "swish"]}
     sizes = [size for size in (32, 128) if size <= examples]
+    if task is not None and task.stream is not None and task.stream.batch_size is not None:
+        sizes = [task.stream.batch_size]
     return space(
         optimizer=["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "nadam", "radam", "lion"],
         learning_rate=log_uniform(1e-4, 1.0),

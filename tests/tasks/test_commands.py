@@ -7,6 +7,7 @@ from flax import nnx
 import hyperjax as hj
 from hyperjax.studies import default_space
 from hyperjax.studies.samplers import draw
+from hyperjax.tasks import MemoryMap, Stream
 from hyperjax.training.lowering import lower_together
 from hyperjax.training.program import Program
 from tests.training.made import classes
@@ -29,6 +30,9 @@ def test_batches_of_the_command_s_own_space_are_no_larger_than_the_training_set(
     assert default_space(1, classes(examples=46)).entries["batch_size"] == 32
     assert default_space(1, classes(examples=20)).entries["batch_size"] == "full"
     assert default_space(1, classes(examples=128)).entries["batch_size"] == [32, 128]
+    x, y = classes().data["train"]
+    assert default_space(1, classes(data={"train": Stream([(x[:8], y[:8])])})).entries["batch_size"] == 8
+    assert default_space(1, classes(data={"train": MemoryMap((x, y))})).entries["batch_size"] == 32
 
 
 class Point(nnx.Module):
