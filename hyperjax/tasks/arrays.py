@@ -20,12 +20,14 @@ def check_arrays(part: str, arrays: PyTree, pair: bool) -> None:
     Traceback (most recent call last):
     ValueError: data['train'] must hold arrays of one length of at least 1, got 3, 4
     """
-    if pair and not (isinstance(arrays, tuple | list) and len(arrays) == 2):
-        raise ValueError(f"data[{part!r}] must be a tuple (inputs, targets), got {type(arrays).__name__}")
+    batches = isinstance(arrays, list) and any(isinstance(each, tuple | list) for each in arrays)
+    if pair and (batches or not (isinstance(arrays, tuple | list) and len(arrays) == 2)):
+        hint = "; batches in a list are given as hj.tasks.Stream(batches)" if batches else ""
+        raise ValueError(f"data[{part!r}] must be a tuple (inputs, targets), got {type(arrays).__name__}{hint}")
     leaves = jax.tree.leaves(arrays)
     lengths = [np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in leaves]
     if not leaves or None in lengths or len(set(lengths)) > 1 or lengths[0] == 0:
-        shown = ", ".join("a scalar" if n is None else str(n) for n in lengths) or "no array"
+        shown = ", ".join(dict.fromkeys("a scalar" if n is None else str(n) for n in lengths)) or "no array"
         raise ValueError(f"data[{part!r}] must hold arrays of one length of at least 1, got {shown}")
     for path, leaf in jax.tree.leaves_with_path(arrays):
         dtype = np.asarray(leaf).dtype
@@ -45,10 +47,13 @@ def check_finite(where: str, arrays: Any) -> None:
         array = np.asarray(leaf)
         if not jnp.issubdtype(array.dtype, jnp.floating):
             continue
-        finite = np.isfinite(array.astype(np.float32) if array.dtype.kind != "f" else array)
+        kept = jax.dtypes.canonicalize_dtype(array.dtype) if array.dtype.kind == "f" else np.dtype(np.float32)
+        with np.errstate(over="ignore"):  # what the device cannot hold is infinite there
+            finite = np.isfinite(array.astype(kept, copy=False))
         if not finite.all():
             place = tuple(int(i) for i in np.argwhere(~finite)[0])
+            narrower = f" in {kept}" if np.isfinite(array[place]) else ""
             raise ValueError(
-                f"{where}{jax.tree_util.keystr(path)} must be finite, got {int((~finite).sum())} values that are not; "
-                f"the first, {array[place]}, at {place}"
+                f"{where}{jax.tree_util.keystr(path)} must be finite{narrower}, got {int((~finite).sum())} values that "
+                f"are not; the first, {array[place]}, at {place}"
             )

@@ -192,6 +192,12 @@ def test_data_is_refused_with_a_count_and_a_place():
         ValueError, match=r"data\['train'\]\[0\] must be finite, got 2 values that are not; the first, nan, at \(3, 1\)"
     ):
         classes(data=good | {"train": (holes, y)})
+    with pytest.raises(ValueError, match=r"must be finite in float32, got 1 values that are not; the first, 1e\+300"):
+        classes(data=good | {"train": (np.array([[1e300, 1.0]]), y[:1])})
+    with pytest.raises(ValueError, match=r"must hold arrays of one length of at least 1, got a scalar$"):
+        classes(data=good | {"train": ([1, 2, 3], [1, 2, 3])})
+    with pytest.raises(ValueError, match=r"must be a tuple \(inputs, targets\), got list; batches in a list are given"):
+        classes(data=good | {"train": [(x, y), (x, y)]})
     with pytest.raises(
         ValueError, match=r"data\['validation'\] must hold arrays of one length of at least 1, got 46, 12"
     ):
