@@ -87,10 +87,7 @@ class Task:
             one_of("loss", self.loss, losses.LOSSES[self.kind])
         if self.kind in _OF_ZEROS_AND_ONES:
             for part in self.data:
-                known = np.asarray(self.sample(part)[1])
-                if known.min() < 0 or known.max() > 1:
-                    shown = f"got values from {known.min():g} to {known.max():g}"
-                    raise ValueError(f"labels in data[{part!r}] must be 0 or 1 for the loss {self.loss}, {shown}")
+                self.check_labels(part, self.sample(part)[1])
         if self.objective is not None:
             for name, direction in self.metrics.items():
                 one_of(f"metrics[{name!r}] (which the objective returns)", direction, ("max", "min"))
@@ -110,6 +107,13 @@ class Task:
             if self.loss in losses.LOSSES[kind]:
                 return kind
         return "classes" if np.issubdtype(np.asarray(self.sample("train")[1]).dtype, np.integer) else "real"
+
+    def check_labels(self, part: str, labels: Any) -> None:
+        """Raise a ValueError for labels that are not 0 or 1, where the loss wants those."""
+        known = np.asarray(labels)
+        if self.kind in _OF_ZEROS_AND_ONES and known.size and (known.min() < 0 or known.max() > 1):
+            shown = f"got values from {known.min():g} to {known.max():g}"
+            raise ValueError(f"labels in data[{part!r}] must be 0 or 1 for the loss {self.loss}, {shown}")
 
     @cached_property
     def stream(self) -> Streamed | None:

@@ -83,7 +83,7 @@ def _block(trainer: Trainer, reading: Reading, counter: int) -> Fed:
     program, steps = trainer.program, min(trainer.steps, max(trainer.wanted - counter, 0))
     block = reading.read(steps)
     check_finite(f"steps {counter} to {counter + steps - 1} of data['train']", block)
-    if program.task.kind == "classes":
+    if program.task.kind is not None:
         program.check_labels("train", block[1])
     if steps < trainer.steps:  # the rest is for nobody
         unused = trainer.steps - steps

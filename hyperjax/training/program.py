@@ -239,7 +239,8 @@ class Program:
             self.check_labels(part, self.task.sample(part)[1])
 
     def check_labels(self, part: str, labels: Any) -> None:
-        """Raise a ValueError for classes that the model does not have."""
+        """Raise a ValueError for classes that the model does not have, and for what the loss does not take."""
+        self.task.check_labels(part, labels)
         array = np.asarray(labels)
         if self.classes is None or not array.size or (array.min() >= 0 and array.max() < self.classes):
             return

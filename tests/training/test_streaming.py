@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from flax import nnx
 
 import hyperjax as hj
 from hyperjax.tasks import MemoryMap, Stream
@@ -219,8 +220,6 @@ def test_bytes_stay_bytes_until_they_are_used(on_device):
     def loss(predictions, targets):
         return hj.losses.cross_entropy(predictions, targets)
 
-    from flax import nnx
-
     class Net(nnx.Module):
         def __init__(self, rngs):
             self.layer = nnx.Linear(4, 2, rngs=rngs)
@@ -267,6 +266,13 @@ def test_what_is_wrong_is_said_where_it_is_seen(on_device):
     for field, value in {"sampling": "replacement", "class_weights": "balanced", "batch_size": "full"}.items():
         with pytest.raises(ValueError, match=f"{field} must be"):
             fit(MemoryMap(good), **{field: value})
+    late = np.zeros((200, 1), np.float32)
+    late[5] = 2  # behind what is looked at before anything compiles
+    binary = hj.Task(lambda rngs: nnx.Linear(2, 1, rngs=rngs), {"train": MemoryMap((late[:, [0, 0]], late))}, "hinge")
+    with pytest.raises(ValueError, match=r"labels in data\['train'\] must be 0 or 1 .* from 0 to 2"):
+        hj.fit(binary, RECIPE.replace(dropout=None))
+    with pytest.raises(ValueError, match="batches must be something that can be iterated, got int"):
+        Stream(5, steps=3)
     with pytest.raises(ValueError, match="steps must say how many batches are an epoch"):
         streamed(on_device, iter(made))
     with pytest.raises(ValueError, match="batches must hold at least one batch"):

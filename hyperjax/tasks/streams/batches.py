@@ -16,9 +16,9 @@ from hyperjax.types import PyTree
 class Stream(Streamed):
     """Batches as something else makes them: any iterable, Grain's DataLoader, MapDataset or IterDataset, PyTorch's.
 
-    An iterable in `data["train"]` becomes one by itself where it has a length. All runs of a population see the same
-    batches; a recipe's `batch_size` must be that of the batches. A MapDataset is shuffled anew each epoch, if it is
-    shuffled at all; whatever else ends is begun again.
+    An iterable in `data["train"]` becomes one by itself where it has a length and is no list or tuple. All runs of a
+    population see the same batches; a recipe's `batch_size` must be that of the batches. A MapDataset is shuffled anew
+    each epoch, if it is shuffled at all; whatever else ends is begun again.
 
     Args:
         batches: gives batches, pytrees of arrays with a leading axis of examples, of one size.
@@ -38,6 +38,8 @@ class Stream(Streamed):
                 "hj.tasks.Stream(batches, steps=...); got None"
             )
         self.steps = positive_integer("steps", len(batches) if steps is None else steps)  # type: ignore[arg-type]
+        if not (hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
+            raise ValueError(f"batches must be something that can be iterated, got {type(batches).__name__}")
         repeated = _is_map_dataset(batches) and steps in (None, len(batches))  # type: ignore[arg-type]
         if repeated and last is None:
             last = _size(_as_arrays(batches[self.steps - 1]))  # type: ignore[index]
