@@ -74,7 +74,7 @@ def initialize(
 def _in_a_cluster() -> bool:
     """Whether JAX would find other processes by itself."""
     named = "JAX_COORDINATOR_ADDRESS" in os.environ
-    return named or any(kind.is_env_present() for kind in ClusterEnv._cluster_types)
+    return named or any(not kind.opt_in_only_method and kind.is_env_present() for kind in ClusterEnv._cluster_types)
 
 
 def silence_seconds() -> float:

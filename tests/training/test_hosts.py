@@ -249,6 +249,9 @@ def test_joining_alone_is_nothing_however_late(monkeypatch):
     jax.devices()
     hj.initialize()
     assert not jax.distributed.is_initialized()
+    # A machine that has the package for MPI is no cluster: JAX looks there only for those who ask.
+    monkeypatch.setattr("jax._src.clusters.Mpi4pyCluster.is_env_present", classmethod(lambda cls: True))
+    hj.initialize()
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
     with pytest.raises(RuntimeError, match="must be called before anything uses JAX's devices"):
         hj.initialize()
