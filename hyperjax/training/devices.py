@@ -1,7 +1,7 @@
 """Several devices of this host: members spread over them, which never talk, or one member that they train together."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,16 +47,10 @@ class Shards:
     over all of it, BatchNorm's too, and masks are those of one device; only sums are taken in another order.
 
     Attributes:
-        devices: at least one, all different and of one platform.
-    Raises: ValueError for other devices.
+        devices: as `chosen` gives them.
     """
 
     devices: tuple[jax.Device, ...]
-
-    def __post_init__(self) -> None:
-        alike = {device.platform for device in self.devices}
-        if len(alike) != 1 or len(set(self.devices)) != len(self.devices):
-            raise ValueError(f"devices must hold at least one device, different ones of one kind, got {self.devices!r}")
 
     @functools.cached_property
     def _mesh(self) -> Mesh:
@@ -110,6 +104,25 @@ class Shards:
         if len(self.devices) == 1 or shape[axis] % len(self.devices):
             return self._whole
         return NamedSharding(self._mesh, PartitionSpec(*[None] * axis, _DATA))
+
+
+def chosen(devices: Any) -> tuple[jax.Device, ...]:
+    """Devices that somebody names.
+
+    Raises: ValueError unless they are at least one of this process's, different ones of one kind.
+
+    >>> chosen([])
+    Traceback (most recent call last):
+    ValueError: devices must hold at least one of jax.local_devices(), different ones of one kind, got []
+    """
+    listed = tuple(devices) if isinstance(devices, Iterable) else ()
+    own = listed and all(isinstance(device, jax.Device) for device in listed)
+    alike = own and len({(device.platform, device.process_index) for device in listed}) == 1
+    if not alike or len(set(listed)) != len(listed) or listed[0].process_index != jax.process_index():
+        raise ValueError(
+            f"devices must hold at least one of jax.local_devices(), different ones of one kind, got {devices!r}"
+        )
+    return listed
 
 
 class Placing:

@@ -17,7 +17,7 @@ from hyperjax.tasks import Task
 from hyperjax.training.chains import chains
 from hyperjax.training.checkpoint import Checkpoint, Cut, digest
 from hyperjax.training.chunk import Harvest
-from hyperjax.training.devices import Shards, of_layout
+from hyperjax.training.devices import Shards, chosen, of_layout
 from hyperjax.training.harvest import to_run, weights_of
 from hyperjax.training.lowering import group_key, lower_together
 from hyperjax.training.mapping import LAYOUTS, resolved
@@ -84,9 +84,7 @@ class Engine:
             raise ValueError(f"targets must be None, since {task.name} has an objective and none")
         shape = np.shape(task.data["train"][1]) if targets is not None else ()
         self._targets = _of_runs("targets", targets, self.size, shape)
-        if devices is not None and any(device.process_index != jax.process_index() for device in devices):
-            raise ValueError(f"devices must be this process's own, of jax.local_devices(), got {list(devices)}")
-        self._devices, self._shards = devices, shards
+        self._devices, self._shards = None if devices is None else chosen(devices), shards
         self.compile_seconds, self._fixed, self._compiled = 0.0, cuts is not None, False
         grouped = list(self._grouped().values())
         ways: Sequence[Any] = [(width, segment_steps)] * len(grouped) if cuts is None else cuts

@@ -10,7 +10,7 @@ import numpy as np
 
 from hyperjax.tasks import Task, bundled, find
 from hyperjax.training.checkpoint import Checkpoint, plan_of
-from hyperjax.training.devices import Shards
+from hyperjax.training.devices import Shards, chosen
 from hyperjax.training.engine import Engine
 from hyperjax.training.lowering import lower_together
 from hyperjax.training.meeting import Meeting
@@ -223,4 +223,4 @@ def _engine(
 
 
 def _together(devices: Sequence[jax.Device] | None) -> Shards | None:
-    return None if devices is None else Shards(tuple(devices))
+    return None if devices is None else Shards(chosen(devices))

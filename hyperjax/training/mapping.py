@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from hyperjax.checks import one_of, positive_integer
-from hyperjax.training.devices import Placing, Shards, Spread, of_layout
+from hyperjax.training.devices import Placing, Shards, Spread, chosen, of_layout
 from hyperjax.training.precision import of_products
 from hyperjax.types import PyTree
 
@@ -63,9 +63,8 @@ def population(
     for name, value in {"width": width, "threads": threads}.items():
         if value is not None:
             positive_integer(name, value)
-    if devices is not None and not devices:
-        raise ValueError(f"devices must hold at least one device, got {devices!r}")
-    return Population(fn, layout, in_axes, width, threads, progress, devices=devices)
+    own = None if devices is None else chosen(devices)
+    return Population(fn, layout, in_axes, width, threads, progress, devices=own)
 
 
 def resolved(layout: str) -> str:

@@ -42,7 +42,10 @@ def test_one_device_by_name_is_the_one_by_default():
     same(hj.fit(task, recipe, devices=jax.devices()[:1]), hj.fit(task, recipe))
 
 
-@pytest.mark.parametrize("count", [0, 2])
-def test_devices_are_different_ones_and_at_least_one(count):
-    with pytest.raises(ValueError, match="devices must hold at least one device, different ones"):
-        hj.fit(classes(), devices=jax.devices()[:1] * count)
+@pytest.mark.parametrize("wrong", [[], jax.devices()[:1] * 2, jax.devices()[0], [0], "cpu", 2], ids=str)
+def test_devices_are_different_ones_and_at_least_one(wrong):
+    for train in (hj.fit, lambda task, devices: hj.fit_population(task, [hj.Recipe()], devices=devices)):
+        with pytest.raises(ValueError, match=r"devices must hold at least one of jax\.local"):
+            train(classes(), devices=wrong)
+    with pytest.raises(ValueError, match=r"devices must hold at least one of jax\.local"):
+        hj.population(abs, devices=wrong)
