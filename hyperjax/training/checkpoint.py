@@ -85,7 +85,7 @@ class Checkpoint:
         """
         path = self.folder / PLAN
         if not path.exists():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            if self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
                 raise ValueError(f"checkpoint must be a new or empty folder or hold {PLAN}, got {self.folder}")
             return None
         try:
@@ -95,7 +95,7 @@ class Checkpoint:
             cuts = tuple(Cut(cut["width"], tuple(cut["steps"])) for cut in content.pop("cuts"))
             recipes, seeds = tuple(content.pop("recipes")), tuple(content.pop("seeds"))
             return Plan(**content, cuts=cuts, recipes=recipes, seeds=seeds)
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"checkpoint must hold a {PLAN} of format {FORMAT}, got one with {error!r}") from None
 
     def shared_plan(self) -> Plan:

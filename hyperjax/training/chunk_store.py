@@ -88,7 +88,8 @@ class ChunkStore:
 
         Args:
             expected: carry of a chunk of the same width, or its shapes.
-        Raises: ValueError where the carry that was kept has another structure, naming the first difference.
+        Raises: ValueError where the carry that was kept has another structure, naming the first difference, or cannot
+            be read.
         """
         number = self._manager.latest_step()
         if number is None:
@@ -103,10 +104,10 @@ class ChunkStore:
         empty = {name: np.empty(shape, np.dtype(dtype)) for name, (shape, dtype) in about["arrays"].items()}
         target = {name: array for name, array in empty.items() if array.size}
         if (self.folder / str(number) / "file").exists():
-            found = self._manager.restore(number, args=args.Composite(file=self._restore()))["file"]
+            found = self._restored(number, "file", self._restore())
             found = {name: array.view(target[name].dtype) for name, array in found.items()}
         else:
-            found = self._manager.restore(number, args=args.Composite(arrays=args.StandardRestore(target)))["arrays"]
+            found = self._restored(number, "arrays", args.StandardRestore(target))
         arrays = empty | found
         carry = jax.tree.unflatten(jax.tree.structure(expected), [arrays[str(i)] for i in range(len(leaves))])
         records = Record(**{name: arrays.get(name) for name in Record._fields})
@@ -119,9 +120,17 @@ class ChunkStore:
         return number is not None and bool(self._about(number)["done"])
 
     def _about(self, number: int) -> dict[str, Any]:
-        args = self._orbax.args
-        about: dict[str, Any] = self._manager.restore(number, args=args.Composite(about=args.JsonRestore()))["about"]
+        about: dict[str, Any] = self._restored(number, "about", self._orbax.args.JsonRestore())
         return about
+
+    def _restored(self, number: int, item: str, how: Any) -> Any:
+        try:
+            return self._manager.restore(number, args=self._orbax.args.Composite(**{item: how}))[item]
+        except Exception as error:  # of as many kinds as there are ways to be damaged
+            raise ValueError(
+                f"checkpoint must hold states that are whole, got one in {self.folder / str(number)} that cannot be "
+                f"read ({error!r}); without that folder training goes on from the state before"
+            ) from error
 
     def close(self) -> None:
         """Wait until the disk has everything."""

@@ -150,6 +150,8 @@ def test_what_does_not_belong_together_is_refused_with_the_difference(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(ValueError, match="new or empty folder"):
+        hj.fit(task, checkpoint=tmp_path / "other" / "thesis.tex")
+    with pytest.raises(ValueError, match="new or empty folder"):
         hj.fit(task, hj.Recipe(epochs=1), checkpoint=tmp_path / "other")
     with pytest.raises(ValueError, match="every must be"):
         hj.fit(task, hj.Recipe(epochs=1), checkpoint=tmp_path / "new", every=0)
@@ -162,10 +164,23 @@ def test_a_plan_that_is_cut_or_of_another_format_is_refused(tmp_path):
     hj.fit(classes(), hj.Recipe(epochs=1), checkpoint=tmp_path)
     path = tmp_path / "plan.json"
     text = path.read_text()
-    for changed in (text[:40], json.dumps(json.loads(text) | {"format": 99}), "[]", "{}"):
-        path.write_text(changed)
+    for changed in (text[:40], json.dumps(json.loads(text) | {"format": 99}), "[]", "{}", "3", "\udcff"):
+        path.write_text(changed, errors="surrogateescape")
         with pytest.raises(ValueError, match="checkpoint must hold a plan"):
             hj.resume(tmp_path, classes())
+
+
+@pytest.mark.parametrize("item", ["about", "arrays"])
+def test_a_state_that_is_damaged_is_named_and_the_one_before_it_goes_on(item, tmp_path):
+    run = hj.fit(classes(), hj.Recipe(epochs=4, batch_size=8), segment_steps=6, checkpoint=tmp_path)
+    newest = tmp_path / "group-0" / "chunk-0" / "4"
+    for path in (newest / item).rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(ValueError, match=r"states that are whole, got one in .*chunk-0/4 that cannot be read"):
+        hj.resume(tmp_path, classes())
+    shutil.rmtree(newest)
+    same(hj.resume(tmp_path, classes()), run)
 
 
 PROGRAM = """
