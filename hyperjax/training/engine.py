@@ -22,6 +22,7 @@ from hyperjax.training.harvest import to_run, weights_of
 from hyperjax.training.lowering import group_key, lower_together
 from hyperjax.training.mapping import LAYOUTS, resolved
 from hyperjax.training.meeting import Count, Meeting
+from hyperjax.training.members import recipes_of, seeds_of
 from hyperjax.training.parcel import Place, packed, unpacked
 from hyperjax.training.precision import of_products
 from hyperjax.training.recipe import Recipe
@@ -70,11 +71,7 @@ class Engine:
             positive_integer("width", width)
         if segment_steps is not None and positive_integer("segment_steps", segment_steps) < 2:
             raise ValueError("segment_steps must be a whole number of at least 2, got 1")
-        if not recipes:
-            raise ValueError("recipes must hold at least one recipe, got none")
-        self.task, self.recipes, self.seeds = task, list(recipes), [_seed(seed) for seed in seeds]
-        if not self.seeds:
-            raise ValueError("seeds must hold at least one whole number, got none")
+        self.task, self.recipes, self.seeds = task, recipes_of(recipes), seeds_of(seeds)
         self.size = len(self.recipes) * len(self.seeds)
         self._weights = _of_runs("example_weights", example_weights, self.size, (task.size("train"),))
         for name, own in {"example_weights": example_weights, "targets": targets}.items():
@@ -301,9 +298,3 @@ def _of_runs(name: str, values: Any, runs: int, shape: tuple[int, ...]) -> np.nd
     if name == "example_weights" and (array < 0).any():
         raise ValueError(f"{name} must be at least 0, got {array.min()}")
     return array
-
-
-def _seed(seed: Any) -> int:
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
-        raise ValueError(f"seed must be a whole number, got {seed!r}")
-    return int(seed)

@@ -14,6 +14,7 @@ from hyperjax.training.devices import Shards, chosen
 from hyperjax.training.engine import Engine
 from hyperjax.training.lowering import lower_together
 from hyperjax.training.meeting import Meeting
+from hyperjax.training.members import recipes_of, seeds_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 
@@ -198,6 +199,7 @@ def _engine(
     **given: Any,
 ) -> Engine:
     """An engine, cut as the training that the folder holds, or one that a new folder begins with."""
+    recipes, seeds = recipes_of(recipes), seeds_of(seeds)
     ways: dict[str, Any] = {"layout": layout, "width": width, "segment_steps": segment_steps}
     over: dict[str, Any] = {"devices": devices, "shards": shards}
     if folder is None:

@@ -15,6 +15,7 @@ from hyperjax.training.chains import after_segments, chains
 from hyperjax.training.devices import of_layout
 from hyperjax.training.harvest import to_run
 from hyperjax.training.lowering import group_key, lower_together
+from hyperjax.training.members import recipes_of, seeds_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 from hyperjax.training.trainer import Trainer, most_in_segment
@@ -87,14 +88,11 @@ def fork(run: Run, step: int, recipes: Sequence[Recipe], seeds: Sequence[int] | 
     task = run._task
     if task is None:
         raise ValueError("run must come from fit or fit_population, got one that knows no task")
-    if not 2 <= step <= run.steps_done:
+    if not isinstance(step, int | np.integer) or not 2 <= step <= run.steps_done:
         raise ValueError(f"step must be from 2 to the {run.steps_done} steps that the run has made, got {step!r}")
-    if not recipes:
-        raise ValueError("recipes must hold at least one recipe, got none")
+    recipes = recipes_of(recipes)
     _require_one_program(run, recipes, task)
-    chosen = tuple(range(run.seed, run.seed + SEEDS)) if seeds is None else tuple(seeds)
-    if not chosen:
-        raise ValueError("seeds must hold at least one whole number, got none")
+    chosen = tuple(seeds_of(range(run.seed, run.seed + SEEDS) if seeds is None else seeds))
     (own, *others), structure = lower_together([run.recipe, *recipes], task)
     longest = max(int(settings.steps) for settings in (own, *others))
     for recipe, settings in zip(recipes, others, strict=True):

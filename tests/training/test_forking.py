@@ -54,7 +54,7 @@ def test_a_fork_may_go_on_longer_than_the_run():
 
 def test_what_cannot_be_continued_is_refused():
     run = hj.fit(classes(), RECIPE)
-    for step in (0, 1, 25):
+    for step in (0, 1, 25, 9.5, "9", None):
         with pytest.raises(ValueError, match="step must be from 2 to the 24 steps"):
             hj.fork(run, step, [RECIPE])
     with pytest.raises(ValueError, match="recipes must share a program"):
@@ -65,6 +65,8 @@ def test_what_cannot_be_continued_is_refused():
         hj.fork(run, 6, [])
     with pytest.raises(ValueError, match="seeds must hold"):
         hj.fork(run, 6, [RECIPE], seeds=[])
+    with pytest.raises(ValueError, match="seeds must hold at least one whole number, got 3"):
+        hj.fork(run, 6, [RECIPE], seeds=3)
     grown = hj.fit(classes(), RECIPE.replace(batch_ramp={"epochs": (2,)}))
     with pytest.raises(ValueError, match="run must have one batch size"):
         hj.fork(grown, 6, [RECIPE])

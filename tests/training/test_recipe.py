@@ -229,3 +229,16 @@ def test_lowering_gives_leaves_and_a_hashable_structure():
 def test_tracers_are_sent_to_the_leaves():
     with pytest.raises(ValueError, match=r"learning_rate must be a known value, got a tracer; .*recipe.lower"):
         jax.jit(lambda rate: hj.Recipe(learning_rate=rate).learning_rate)(0.1)
+
+
+def test_members_that_are_not_in_a_list_are_named():
+    recipe = hj.Recipe(epochs=1)
+    for recipes in (recipe, [], [{"epochs": 1}], None):
+        with pytest.raises(ValueError, match="recipes must hold at least one recipe, got"):
+            hj.fit_population(classes(), recipes)
+    with pytest.raises(ValueError, match="seeds must hold at least one whole number, got 3"):
+        hj.fit_population(classes(), [recipe], seeds=3)
+    with pytest.raises(ValueError, match=r"seed must be a whole number, got 0\.5"):
+        hj.fit(classes(), recipe, seed=0.5)
+    with pytest.raises(ValueError, match="recipes must hold at least one recipe, got"):
+        hj.fit(classes(), {"epochs": 1})
