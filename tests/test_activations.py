@@ -165,13 +165,8 @@ def test_jit_vmap_and_a_plain_loop_agree_for_every_row():
         np.testing.assert_allclose(function(x), loop, rtol=2e-6, atol=1e-9)
 
 
-def _train(activation, rate):
-    """Thirty steps of gradient descent on a 8-16-16-3 network; every loss and the last weights."""
-    x = jax.random.normal(random.key(1), (12, 8))
-    y = jax.random.randint(random.key(2), (12,), 0, 3)
-    shapes = [(8, 16), (16, 16), (16, 3)]
-    kernels = [jax.random.normal(jax.random.fold_in(random.key(3), i), s) * 0.4 for i, s in enumerate(shapes)]
-    params = [(kernel, jnp.zeros(kernel.shape[1])) for kernel in kernels]
+def _train(activation, rate, x, y, params):
+    """Thirty steps of gradient descent; every loss and the last weights."""
 
     def loss(params):
         h = x
@@ -188,13 +183,26 @@ def _train(activation, rate):
 
 
 def test_a_member_of_a_mixed_population_is_its_lone_run_bit_for_bit():
+    # A 8-16-16-3 network, made once: what draws it would be compiled with each of the programs.
+    x = jax.random.normal(random.key(1), (12, 8))
+    y = jax.random.randint(random.key(2), (12,), 0, 3)
+    shapes = [(8, 16), (16, 16), (16, 3)]
+    kernels = [jax.random.normal(jax.random.fold_in(random.key(3), i), s) * 0.4 for i, s in enumerate(shapes)]
+    given = x, y, [(kernel, jnp.zeros(kernel.shape[1])) for kernel in kernels]
     names = [name for name in NAMES if name != "identity"]
-    together = jax.jit(lambda i, r: jax.lax.map(lambda a: _train(activations.select(a[0], names), a[1]), (i, r)))
-    mixed = together(jnp.arange(len(names)), jnp.full(len(names), 0.3))
+
+    @jax.jit
+    def together(indices, rates, given):
+        return jax.lax.map(lambda a: _train(activations.select(a[0], names), a[1], *given), (indices, rates))
+
+    mixed = together(jnp.arange(len(names)), jnp.full(len(names), 0.3), given)
     for member, name in enumerate(names):
         # The lone run is a population of one, as the engine lays it out, and its rate is an argument as well.
-        lone = jax.jit(lambda r, name=name: jax.lax.map(lambda v: _train(activations.select(0, [name]), v), r))
-        for a, b in zip(jax.tree.leaves(lone(jnp.full(1, 0.3))), jax.tree.leaves(mixed), strict=True):
+        @jax.jit
+        def lone(rates, given, name=name):
+            return jax.lax.map(lambda rate: _train(activations.select(0, [name]), rate, *given), rates)
+
+        for a, b in zip(jax.tree.leaves(lone(jnp.full(1, 0.3), given)), jax.tree.leaves(mixed), strict=True):
             np.testing.assert_array_equal(a[0], b[member], err_msg=name)
 
 

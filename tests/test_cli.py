@@ -49,12 +49,17 @@ def run(capsys):
     return runner
 
 
+@pytest.fixture(scope="module")
+def small():
+    """A task that compiles fast, and what it has compiled only once."""
+    return classes()
+
+
 @pytest.fixture
-def made(monkeypatch):
-    """The bundled digits give way to a small task that compiles fast."""
-    task = classes()
-    monkeypatch.setattr("hyperjax.tasks.find", lambda name: task)
-    return task
+def made(monkeypatch, small):
+    """The bundled digits give way to a small task."""
+    monkeypatch.setattr("hyperjax.tasks.find", lambda name: small)
+    return small
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ def draw(keys, count=2**15):
 
 def signs(array):
     """float32[n, 32] of +-1, one column a bit."""
-    return np.where((array.reshape(-1, 1) >> np.arange(32, dtype=np.uint32)) & 1, 1.0, -1.0).astype(np.float32)
+    octets = np.ascontiguousarray(array, "<u4").reshape(-1, 1).view(np.uint8)
+    return 2 * np.unpackbits(octets, axis=1, bitorder="little").astype(np.float32) - 1
 
 
 def chi_square(statistic, freedom):

@@ -1,5 +1,7 @@
 """Bagging and boosting: better than their members, and by the book where the book has a number."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -81,9 +83,9 @@ def test_members_are_one_population_and_rounds_one_program(monkeypatch):
     assert compiled == ["_start", "_advance"]
 
 
-@pytest.mark.parametrize("kind", ["real", "binary", "mask"])
-@pytest.mark.parametrize("combine", ["mean", "vote"])
-def test_targets_of_every_shape_and_kind_are_combined(kind, combine):
+@functools.cache
+def of_kind(kind):
+    """A task with targets of a kind; one for all tests, which compiles once."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 4)).astype(np.float32)
 
@@ -94,10 +96,18 @@ def test_targets_of_every_shape_and_kind_are_combined(kind, combine):
     y = y if kind == "real" else (y > 0).astype(np.int32)
     loss = {"real": "squared_error", "binary": "binary_cross_entropy", "mask": "dice"}[kind]
     measure = hj.metrics.mean_absolute_error if kind == "real" else lambda p, t: ((p > 0) == (t > 0)).mean()
-    task = hj.Task(model, {"train": (x[:48], y[:48]), "test": (x[48:], y[48:])}, loss=loss, metrics={"score": measure})
+    data = {"train": (x[:48], y[:48]), "test": (x[48:], y[48:])}
+    return hj.Task(model, data, loss=loss, metrics={"score": measure})
+
+
+@pytest.mark.parametrize("kind", ["real", "binary", "mask"])
+@pytest.mark.parametrize("combine", ["mean", "vote"])
+def test_targets_of_every_shape_and_kind_are_combined(kind, combine):
+    task = of_kind(kind)
+    x, y = task.data["test"]
     ensemble = bagging(task, hj.Recipe(epochs=4, learning_rate=0.05), members=3, combine=combine)
-    outputs = np.stack([predict(run.model, x[48:]) for run in ensemble.members]).astype(np.float64)
-    joint = ensemble.predict(x[48:])
+    outputs = np.stack([predict(run.model, x) for run in ensemble.members]).astype(np.float64)
+    joint = ensemble.predict(x)
     if kind == "real":
         expected = outputs.mean(0)
     elif combine == "vote":
@@ -108,7 +118,7 @@ def test_targets_of_every_shape_and_kind_are_combined(kind, combine):
         share = (1 / (1 + np.exp(-outputs))).mean(0)
         expected = np.log(share / (1 - share))
     np.testing.assert_allclose(joint, expected, rtol=1e-4, atol=1e-5)
-    assert np.isfinite(ensemble.out_of_bag) and joint.shape == y[48:].shape
+    assert np.isfinite(ensemble.out_of_bag) and joint.shape == y.shape
 
 
 def test_bootstrap_counts_are_what_the_losses_are_multiplied_by():

@@ -27,22 +27,22 @@ def network():
         "e": jax.random.normal(keys[4], (11,)),
     }
 
-    def loss(p, step):
+    def loss(p, data, step):
+        x, labels = data
         logits = jax.nn.relu(x @ p["a"] + p["b"]) @ p["c"] + p["d"]
         apart = jnp.sum((p["e"] - 1.0) ** 2 * (1 + 0.1 * jnp.sin(1.0 * step)))
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean() + apart
 
-    return params, loss
+    return params, (x, labels), loss
 
 
-def train(member):
-    params, loss = network()
+def train(member, params, data, loss):
     rule_, rate = member
     transform = by_rule(rule_, rate)
 
     def step(carry, i):
         p, state = carry
-        updates, state = transform.update(jax.grad(loss)(p, i), state, p)
+        updates, state = transform.update(jax.grad(loss)(p, data, i), state, p)
         return (optax.apply_updates(p, updates), state), None
 
     return jax.lax.scan(step, (params, transform.init(params)), jnp.arange(50))[0]
@@ -58,10 +58,12 @@ def test_widened_rules_give_the_bits_of_lone_ones():
     rates = [jnp.float32(rate_of(name)) for name, _ in ALL]
     form = functools.reduce(lambda a, b: a.union(b), [r.form for r in rules])
     wide = jax.tree.map(lambda *x: jnp.stack([jnp.float32(v) for v in x]), *[r.widen(form) for r in rules])
-    together = jax.jit(lambda members: jax.lax.map(train, members))((wide, jnp.stack(rates)))
-    program = jax.jit(train)
+    *given, loss = network()  # made once: what draws it would be compiled with each of the programs
+    program = jax.jit(lambda member, *given: train(member, *given, loss))
+    mapped = jax.jit(lambda members, *given: jax.lax.map(lambda member: train(member, *given, loss), members))
+    together = mapped((wide, jnp.stack(rates)), *given)
     for i, (case, r, rate) in enumerate(zip(ALL, rules, rates, strict=True)):
-        params, state = program((r, rate))
+        params, state = program((r, rate), *given)
         wide_params, wide_state = jax.tree.map(lambda x, i=i: x[i], together)
         assert np.isfinite(np.concatenate([np.ravel(x) for x in jax.tree.leaves(params)])).all(), case_id(case)
         np.testing.assert_array_equal(bits(params), bits(wide_params), err_msg=case_id(case))

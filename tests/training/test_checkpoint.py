@@ -48,8 +48,13 @@ SEGMENTS = 12 + 11  # four epochs of six steps, then seven of three, in segments
 STOPS = [int(stop) for stop in np.random.default_rng(0).permutation(np.arange(1, SEGMENTS))[:20]]
 
 
-def goes_on(folder, stops):
-    task = classes()
+@pytest.fixture(scope="module")
+def task():
+    """One task, so that what trains the recipe above is compiled once."""
+    return classes()
+
+
+def goes_on(folder, stops, task):
     whole = hj.fit(task, RECIPE, seed=3, segment_steps=2)
     for stop in stops:
         with pytest.raises(StoppedError):
@@ -59,18 +64,17 @@ def goes_on(folder, stops):
         assert len(seen) == SEGMENTS - stop  # what was done is not done again
 
 
-def test_a_run_stopped_at_a_segment_goes_on_bit_for_bit(tmp_path):
-    goes_on(tmp_path, (3, 12, 19))  # in the first batch size, between the two, in the second
+def test_a_run_stopped_at_a_segment_goes_on_bit_for_bit(tmp_path, task):
+    goes_on(tmp_path, (3, 12, 19), task)  # in the first batch size, between the two, in the second
 
 
 @pytest.mark.slow
-def test_a_run_stopped_at_any_of_twenty_segments_goes_on_bit_for_bit(tmp_path):
-    goes_on(tmp_path, STOPS)
+def test_a_run_stopped_at_any_of_twenty_segments_goes_on_bit_for_bit(tmp_path, task):
+    goes_on(tmp_path, STOPS, task)
 
 
 @pytest.mark.slow
-def test_the_same_call_goes_on_and_an_ended_one_is_read(tmp_path):
-    task = classes()
+def test_the_same_call_goes_on_and_an_ended_one_is_read(tmp_path, task):
     whole = hj.fit(task, RECIPE)
     with pytest.raises(StoppedError):
         hj.fit(task, RECIPE, 0, None, stopping_after(2), checkpoint=tmp_path)
@@ -81,8 +85,8 @@ def test_the_same_call_goes_on_and_an_ended_one_is_read(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_counts_the_segments_between_checkpoints(tmp_path):
-    task, seen = classes(), []
+def test_every_counts_the_segments_between_checkpoints(tmp_path, task):
+    seen = []
     with pytest.raises(StoppedError):
         hj.fit(task, RECIPE, 0, None, stopping_after(5), segment_steps=2, checkpoint=tmp_path, every=3)
     hj.resume(tmp_path, task, on_segment=seen.append)

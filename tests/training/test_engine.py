@@ -149,12 +149,19 @@ def test_seeds_vary_fastest_and_give_every_recipe_the_same_streams():
     same(runs[1], hj.fit(classes(), recipes[0], seed=5))
 
 
+IN_PARTS = recipe("adam", "cosine_decay", "tanh", 0.1, 3.5)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A run in one segment."""
+    return hj.fit(classes(), IN_PARTS)
+
+
 @pytest.mark.parametrize("segment_steps", [2, 3, 5, 7])
-def test_cuts_do_not_change_a_run(segment_steps):
-    chosen = recipe("adam", "cosine_decay", "tanh", 0.1, 3.5)
+def test_cuts_do_not_change_a_run(segment_steps, whole):
     seen = []
-    cut = hj.fit(classes(), chosen, on_segment=seen.append, segment_steps=segment_steps)
-    whole = hj.fit(classes(), chosen)
+    cut = hj.fit(classes(), IN_PARTS, on_segment=seen.append, segment_steps=segment_steps)
     np.testing.assert_array_equal(cut.losses, whole.losses)
     np.testing.assert_array_equal(cut.metrics["validation_loss"], whole.metrics["validation_loss"])
     assert [len(run.losses) for run in seen] == [

@@ -1,0 +1,36 @@
+"""What a session compiles is kept until it ends, and shared by its workers: many tests train the same programs.
+
+With JAX_COMPILATION_CACHE_DIR set, programs are kept there instead, for the next session too.
+"""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+# XLA says at length, of every program that is read back, that it was tuned for the machine that it was compiled on.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+PROGRAMS = pytest.StashKey[str]()
+
+
+def pytest_configure(config):
+    import jax
+
+    given = getattr(config, "workerinput", None)
+    folder = jax.config.jax_compilation_cache_dir or (given and given["programs"])
+    if folder is None:
+        folder = tempfile.mkdtemp(prefix="hyperjax-programs-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    config.stash[PROGRAMS] = folder
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # JAX writes in place: who reads what another worker has half written is told so, and compiles.
+    config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache entry")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    node.workerinput["programs"] = node.config.stash[PROGRAMS]
