@@ -11,6 +11,7 @@ import numpy as np
 from hyperjax import activations, losses, optimizers, schedules
 from hyperjax.checks import nearest
 from hyperjax.schedules import Length
+from hyperjax.studies.constraints import Constraints
 from hyperjax.studies.ranges import Range, log_uniform, uniform
 from hyperjax.tasks import Task
 from hyperjax.training.functional import Functional
@@ -39,7 +40,13 @@ _GOVERNORS = {  # what decides whether a field can matter, or how wide it makes 
 }
 
 
-def space(given: Mapping[str, Any] | None = None, /, **named: Any) -> "Space":
+def space(
+    given: Mapping[str, Any] | None = None,
+    /,
+    *,
+    constraints: Mapping[str, Callable[[Mapping[str, Any]], bool]] | None = None,
+    **named: Any,
+) -> "Space":
     """Describe what a study varies: for each field of a recipe a range, a list of choices, or one fixed value.
 
     Args:
@@ -47,19 +54,32 @@ def space(given: Mapping[str, Any] | None = None, /, **named: Any) -> "Space":
             "optimizer_arguments.b2", "schedule_arguments.alpha", "hyperparameters.slope".
         named: field name -> `uniform(...)`, `log_uniform(...)`, `integer(...)`, `log_integer(...)`, a list of choices,
             or a fixed value.
+        constraints: what ranges and lists cannot say: message -> function of a sample's values, by name, that is true
+            where they are allowed. A sample that breaks one is drawn again.
     Returns: a `Space`.
     Raises: ValueError for an unknown field, an empty list, or a value that the field does not allow.
 
     >>> space(optimizer=["sgd", "adam"], learning_rate=log_uniform(1e-4, 1.0), epochs=20)
     Space(optimizer=['sgd', 'adam'], learning_rate=numbers from 0.0001 to 1, log scale, epochs=20)
+    >>> space(
+    ...     batch_size=[32, 128],
+    ...     learning_rate=log_uniform(1e-4, 1.0),
+    ...     constraints={"small batches want small rates": lambda v: v["learning_rate"] <= v["batch_size"] / 320},
+    ... )
+    Space(batch_size=[32, 128], learning_rate=numbers from 0.0001 to 1, log scale; small batches want small rates)
     """
-    return Space({**(given or {}), **named})
+    return Space({**(given or {}), **named}, constraints)
 
 
 class Space:
     """Names and what each may be; see `space`."""
 
-    def __init__(self, entries: Mapping[str, Any]):
+    def __init__(
+        self,
+        entries: Mapping[str, Any],
+        constraints: Mapping[str, Callable[[Mapping[str, Any]], bool]] | None = None,
+    ):
+        self.constraints = Constraints(constraints)
         known = [f.name for f in fields(Recipe)]
         self.entries: dict[str, Any] = {}
         for name, entry in entries.items():
@@ -79,7 +99,8 @@ class Space:
                     raise ValueError(f"{name} must be one number or name at a time, got {value!r}")
             self.entries[name] = entry
         for values in self.corners():
-            self.recipe(values)  # what no recipe allows is refused here, not in the middle of a study
+            self.constraints.broken(values)  # one that reads an unknown name is refused here
+        self.room()  # what no recipe allows is refused here, not in the middle of a study
         self.refuse_unread()
 
     @property
@@ -100,7 +121,14 @@ class Space:
         return (dict(zip(self.entries, values, strict=True)) for values in itertools.product(*options))
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        """One value for each name, independently."""
+        """One value for each name, independently, drawn again while a constraint is broken.
+
+        Raises: ValueError that names the constraints when they leave nothing.
+        """
+        return self.constraints.kept(lambda: self.sample_freely(rng))
+
+    def sample_freely(self, rng: np.random.Generator) -> dict[str, Any]:
+        """One value for each name, whatever the constraints say."""
         values = {}
         for name, entry in self.entries.items():
             if isinstance(entry, Range):
@@ -120,9 +148,9 @@ class Space:
         if samples is None:
             samples = [first, *(first | {name: v} for name, values in options.items() for v in values[1:])]
         points: list[dict[str, Any]] = []
-        for sample in {repr([_apart(name, sample[name]) for name in options]): sample for sample in samples}.values():
+        for sample in {self.structure(sample): sample for sample in samples}.values():
             alike = {
-                name: [v for v in values if _apart(name, v) == _apart(name, sample[name])] or [sample[name]]
+                name: [v for v in values if apart(name, v) == apart(name, sample[name])] or [sample[name]]
                 for name, values in options.items()
             }
             at = {name: values[0] for name, values in alike.items()}
@@ -133,6 +161,24 @@ class Space:
                 points += [at | {name: v, governor: s} for v in values for s in settings]
                 points += [] if settings else [at | {name: v} for v in values[1:]]
         return points
+
+    def structure(self, values: Mapping[str, Any]) -> str:
+        """What of a sample sets its program apart, as text."""
+        return repr([apart(name, values[name]) for name in self.entries])
+
+    def room(self, samples: Iterable[Mapping[str, Any]] | None = None, base: Recipe | None = None) -> list[Recipe]:
+        """The recipes of `corners`, for which programs must have room; without what constraints keep from being made.
+
+        Raises: ValueError for a value that its field does not allow.
+        """
+        found = []
+        for values in self.corners(samples):
+            try:
+                found.append(self.recipe(values, base))
+            except ValueError:
+                if self.constraints.broken(values) is None:
+                    raise
+        return found
 
     def recipe(self, values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
         """The recipe of a sample: `base` (default `Recipe()`) with the values that can matter in place."""
@@ -173,7 +219,7 @@ class Space:
 
     def __repr__(self) -> str:
         shown = (f"{name}={entry}" for name, entry in self.entries.items())
-        return f"Space({', '.join(shown)})"
+        return f"Space({'; '.join([', '.join(shown), *self.constraints.given])})"
 
     def described(self) -> dict[str, str]:
         """Each name with what it may be, as text."""
@@ -191,7 +237,7 @@ def _ends(entry: Any) -> list[Any]:
     return [entry.low, entry.high] if isinstance(entry, Range) else entry if isinstance(entry, list) else [entry]
 
 
-def _apart(name: str, value: Any) -> Any:
+def apart(name: str, value: Any) -> Any:
     """What of a value is structure, so that recipes which differ in it cannot share a program."""
     head = name.partition(".")[0]
     if head in ("batch_size", "micro_batches", "precision", "rematerialize", "model"):
@@ -261,7 +307,7 @@ def default_space(epochs: float = 20, task: Task | None = None) -> Space:
     examples = math.inf
     if task is not None:
         bound, examples = Functional(task, {}, {}, ()).names, task.size("train")
-    model = {"dropout": uniform(0.0, 0.5), "activation": ["relu", "tanh", "gelu", "swish"]}
+    model: dict[str, Any] = {"dropout": uniform(0.0, 0.5), "activation": ["relu", "tanh", "gelu", "swish"]}
     sizes = [size for size in (32, 128) if size <= examples]
     if task is not None and task.stream is not None and task.stream.batch_size is not None:
         sizes = [task.stream.batch_size]
