@@ -1,11 +1,13 @@
-"""A space from a TOML file."""
+"""A space from a TOML file, and as one."""
 
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hyperjax.schedules import epochs, fraction
-from hyperjax.studies.ranges import integer, log_integer, log_uniform, uniform
+from hyperjax.schedules import Length, epochs, fraction
+from hyperjax.studies.ranges import Range, integer, log_integer, log_uniform, uniform
 from hyperjax.studies.space import MAPPINGS, Space, space
 
 
@@ -44,6 +46,40 @@ def read_space(path: str | Path, **fixed: Any) -> Space:
         return space({**fixed, **{name: _entry(name, value) for name, value in entries.items()}})
     except ValueError as error:
         raise ValueError(f"space {str(path)!r}: {error}") from None
+
+
+def to_toml(space: Space) -> str:
+    """The text of a TOML file from which `read_space` makes the same space; tuples come back as lists.
+
+    Raises: ValueError that names what TOML has no words for: a constraint, a function, a schedule, None, a field that
+        is given whole instead of by its parts.
+
+    >>> from hyperjax.studies.ranges import log_integer
+    >>> print(to_toml(space({"model.width": log_integer(16, 256)}, warmup=[0, fraction(0.1)], epochs=20)), end="")
+    "model.width" = {low = 16, high = 256, log = true, integer = true}
+    warmup = [0, {fraction = 0.1}]
+    epochs = 20
+    """
+    if space.constraints.given:
+        raise ValueError(f"constraints must be none to be written as TOML, got {', '.join(space.constraints.given)}")
+    keys = {name: name if "." not in name else json.dumps(name) for name in space.entries}
+    return "".join(f"{keys[name]} = {_text(name, entry)}\n" for name, entry in space.entries.items())
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, Range):
+        flags = "".join(f", {flag} = true" for flag in ("log", "integer") if getattr(value, flag))
+        return f"{{low = {value.low!r}, high = {value.high!r}{flags}}}"
+    if isinstance(value, Length):
+        return f"{{{value.unit} = {_text(name, value.value)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_text(name, item) for item in value)}]"
+    if isinstance(value, bool | str):
+        return json.dumps(value)
+    if isinstance(value, int | float):
+        return repr(value)
+    part = "by its parts" if isinstance(value, Mapping) else "a number, text or length"
+    raise ValueError(f"{name} must be {part} to be written as TOML, got {value!r}")
 
 
 def _flat(data: dict[str, Any]) -> dict[str, Any]:
