@@ -9,13 +9,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def trial_progress(console: "Console") -> Iterator[Callable[[int, int], None]]:
+def trial_progress(console: "Console", programs: str = "") -> Iterator[Callable[[int, int], None]]:
     """Show a bar while the block runs; yields the callback `progress(done, total)` that moves it.
 
-    Before the first call, programs are compiling, and the bar says so. It vanishes when the block raises.
+    Before the first call, `programs` are compiling, and the bar says so. It vanishes when the block raises.
     """
     import time
 
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -27,7 +28,7 @@ def trial_progress(console: "Console") -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
     )
     bar = Progress(*columns, console=console)
-    shown = bar.add_task("compiling", total=None, speed="")
+    shown = bar.add_task(f"compiling {escape(programs)}".rstrip(), total=None, speed="")
     begin: list[float] = []
 
     def progress(done: int, total: int) -> None:
