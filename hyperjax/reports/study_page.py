@@ -11,7 +11,17 @@ from hyperjax.reports.effects import MOST_DOTS, effect_figure, ranked_effects
 from hyperjax.reports.html_tables import plain_table, trials_table
 from hyperjax.reports.page import Page, code_block, conditions, escape, facts, figure_holder, section
 from hyperjax.reports.tables import searched_names
-from hyperjax.reports.wording import half_width, is_number, number, plural, recipe_code, seconds, spoken, value_text
+from hyperjax.reports.wording import (
+    edge_notes,
+    half_width,
+    is_number,
+    number,
+    plural,
+    recipe_code,
+    seconds,
+    spoken,
+    value_text,
+)
 from hyperjax.studies.study import Study
 
 BEST_ROWS = 10
@@ -88,6 +98,7 @@ def _header(study: Study) -> str:
             )
         elif len(study.trials) > 1:
             parts.append('<p class="note">The winner of many trials looks better on validation than on new data.</p>')
+    parts += [f'<p class="note">{escape(note)}</p>' for note in edge_notes(study)]
     parts.append(facts(pairs))
     if study.trials and not math.isnan(study.best.score):
         parts.append(code_block(recipe_code(study.best.recipe), f"The recipe of trial {study.best.number}"))

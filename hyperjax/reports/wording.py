@@ -9,7 +9,7 @@ import numpy as np
 
 from hyperjax import schedules
 from hyperjax.statistics import Interval
-from hyperjax.studies.study import Trial
+from hyperjax.studies.study import Study, Trial
 
 MISSING = "\N{EN DASH}"
 
@@ -119,6 +119,18 @@ def trial_state(trial: Trial) -> str:
     if trial.diverged:
         return f"{trial.diverged} of {len(trial.runs)} seeds diverged, first at step {diverged_step(trial)}"
     return "finished" if trial.finished else "stopped early"
+
+
+def edge_notes(study: Study) -> list[str]:
+    """A sentence for each range at whose end the best trial lies."""
+    notes = []
+    for name, end in study.edges.items():
+        value, best = study.ranges[name], study.best.values[name]
+        notes.append(
+            f"The best {spoken(name)}, {number(best)}, is at the {end} end of its range, {number(value.low)} to "
+            f"{number(value.high)}: search beyond it."
+        )
+    return notes
 
 
 def recipe_code(recipe: Any) -> str:

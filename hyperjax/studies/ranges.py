@@ -30,6 +30,15 @@ class Range:
         share = rng.uniform()
         return float(min(max(self.low * (1 - share) + self.high * share, self.low), self.high))
 
+    def share(self, value: float) -> float:
+        """How far along the range a value lies, from 0 at its low end to 1 at its high one, as it is spread.
+
+        >>> Range(0.25, 4.0, log=True).share(1.0), Range(0.0, 0.5).share(0.5)
+        (0.5, 1.0)
+        """
+        low, high, at = map(math.log, (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        return float((at - low) / (high - low)) if high > low else 0.5
+
     def __str__(self) -> str:
         kind = "whole numbers" if self.integer else "numbers"
         return f"{kind} from {self.low:g} to {self.high:g}{', log scale' if self.log else ''}"

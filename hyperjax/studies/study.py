@@ -9,8 +9,11 @@ import numpy as np
 
 from hyperjax.checks import one_of, positive_integer
 from hyperjax.statistics import Interval, mean_interval
+from hyperjax.studies.ranges import Range
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
+
+EDGE = 0.05  # share of a range
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +98,7 @@ class Study:
         seeds: the seeds that every recipe was trained with.
         logs: names searched on a logarithmic scale.
         continuous: names searched over a range of real numbers.
+        ranges: name -> the range that it was searched over, where it was one.
         fixed: name -> the one value that the space gave it, as text.
         test: metrics of the best trial on the test set, empty when the task has none.
         conditions: how it was run: versions, device, cores, layout, seconds in all, compiling and training, programs.
@@ -108,6 +112,7 @@ class Study:
     seeds: tuple[int, ...]
     logs: frozenset[str] = frozenset()
     continuous: frozenset[str] = frozenset()
+    ranges: Mapping[str, Range] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)
@@ -132,6 +137,17 @@ class Study:
         if not self.trials:
             raise ValueError("study must have at least one finished trial to have a best one, got none")
         return self.ranking[0]
+
+    @property
+    def edges(self) -> dict[str, str]:
+        """The ranges at whose end the best trial lies, in the outer 5 %: name -> "low" or "high".
+
+        The best value may then lie outside, so a wider range is worth a search.
+        """
+        if not self.trials or math.isnan(self.best.score):
+            return {}
+        shares = {n: r.share(self.best.values[n]) for n, r in self.ranges.items() if n in self.best.values}
+        return {n: "low" if share <= EDGE else "high" for n, share in shares.items() if not EDGE < share < 1 - EDGE}
 
     @property
     def table(self) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -12,6 +13,7 @@ from hyperjax.reports import report
 from hyperjax.reports.page import script_json
 from hyperjax.reports.study_page import answer, study_page
 from hyperjax.schedules import cosine_decay
+from hyperjax.studies.ranges import log_uniform, uniform
 from hyperjax.studies.study import Study, Trial
 from hyperjax.training.record import Runs
 
@@ -124,6 +126,16 @@ def test_odd_studies_have_a_whole_page(study_of, made, present, absent):
     body = text.split('<script type="application/json"')[0]
     assert present in body
     assert absent not in body
+
+
+def test_a_winner_at_the_end_of_its_range_is_told_once(study_of):
+    plain = study_of(12)
+    rate, dropout = plain.best.values["learning_rate"], plain.best.values["dropout"]
+    wide = {"learning_rate": log_uniform(rate / 10, rate * 10), "dropout": uniform(0.0, 1.0)}
+    assert dropout > 0.05 and "search beyond it" not in study_page(replace(plain, ranges=wide)).render()
+    text = study_page(replace(plain, ranges=wide | {"learning_rate": log_uniform(rate, 1e3)})).render()
+    assert text.count("search beyond it") == 1
+    assert re.search(r"The best learning rate, [\d.e-]+, is at the low end of its range, [\d.e-]+ to 1000:", text)
 
 
 def test_other_results_have_a_page(run_of, study_of, tmp_path):

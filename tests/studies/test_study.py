@@ -111,6 +111,28 @@ def test_effects_of_lengths_lists_and_values_that_were_blanked():
     assert {p.label: p.trials for p in study.effect("model.hidden").points} == {"[8]": 2, "[8, 8]": 1}
 
 
+def test_a_winner_at_the_end_of_its_range_is_said_so():
+    ranges = {
+        "learning_rate": hj.log_uniform(1e-4, 1.0),
+        "dropout": hj.uniform(0.0, 0.5),
+        "model.depth": hj.integer(1, 4),
+        "momentum": hj.uniform(0.5, 0.9),
+        "l2": hj.uniform(0.1, 0.1),
+    }
+
+    def edges(score=0.5, **values):
+        return made([score, 0.2], [values, dict.fromkeys(values, 0.3)], ranges=ranges).edges
+
+    # the outer 5 % of four decades ends at 10 ** -3.8 = 1.585e-4 and 10 ** -0.2 = 0.631
+    assert edges(learning_rate=1.58e-4, dropout=0.024) == {"learning_rate": "low", "dropout": "low"}
+    assert edges(learning_rate=1.59e-4, dropout=0.026) == {}
+    assert edges(learning_rate=0.63, dropout=0.474) == {}
+    assert edges(learning_rate=0.64, dropout=0.476) == {"learning_rate": "high", "dropout": "high"}
+    assert edges(**{"model.depth": 4}) == {"model.depth": "high"} and edges(**{"model.depth": 3}) == {}
+    assert edges(l2=0.1) == {}
+    assert edges(-5, learning_rate=1.0, dropout=0.3) == {} and made([]).edges == {}  # the best is the other one
+
+
 def test_effects_that_cannot_be():
     study = made([0.1, 0.2])
     with pytest.raises(ValueError, match=r"name must be one of learning_rate, got 'learning_rat'; did you mean"):
