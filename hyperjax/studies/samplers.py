@@ -1,21 +1,121 @@
-"""Where trials come from: at random, or the whole grid."""
+"""Where trials come from: at random, the whole grid, or a sampler of Optuna's, a batch at a time."""
 
+import itertools
 import math
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 import numpy as np
 
+from hyperjax.checks import one_of
+from hyperjax.studies.constraints import MOST_DRAWS
 from hyperjax.studies.space import Space
 from hyperjax.training.recipe import Recipe
+
+SAMPLERS = {  # name -> the packages beside Optuna's own that it needs
+    "random": (),
+    "quasi_random": ("optuna", "scipy"),
+    "tpe": ("optuna",),
+    "gp": ("optuna", "scipy", "torch"),
+    "cmaes": ("optuna", "cmaes"),
+    "grid": (),
+    "nsga2": ("optuna",),
+}
+BEFOREHAND = ("random", "grid", "quasi_random")  # no score changes what they draw
+
+
+class Source(Protocol):
+    """Where a study's trials come from."""
+
+    total: int  # trials that it will give
+
+    def ask(self) -> list[dict[str, Any]]:
+        """The values of the next batch; none at the end."""
+
+    def tell(self, scores: Sequence[float]) -> None:
+        """The scores of the batch that was asked for last, NaN for what diverged."""
+
+
+def check_sampler(sampler: Any, space: Space | None = None) -> None:
+    """Refuse what is no sampler, or cannot be one here, before anything else happens.
+
+    Args:
+        sampler: as in `study`.
+        space: that it would draw from, where it is known.
+    Raises: ValueError for an unknown name, a package that is missing, or a grid of ranges.
+    """
+    if not isinstance(sampler, str):
+        if find_spec("optuna") is None or not _is_optunas(sampler):
+            raise ValueError(
+                f"sampler must be one of {', '.join(SAMPLERS)}, or one of optuna.samplers, got {sampler!r}"
+            )
+        return
+    missing = [package for package in SAMPLERS[one_of("sampler", sampler, SAMPLERS)] if find_spec(package) is None]
+    if missing:
+        raise ValueError(
+            f"sampler must be one whose packages are installed, got {sampler!r}, which needs {' and '.join(missing)}: "
+            f"pip install {' '.join(missing)}"
+        )
+    if sampler == "grid" and space is not None and not space.is_grid:
+        ranges = [name for name, entry in space.searched.items() if not isinstance(entry, list)]
+        raise ValueError(f"sampler must be another than 'grid' for ranges, got 'grid' with {', '.join(ranges)}")
+
+
+def _is_optunas(sampler: Any) -> bool:
+    from optuna.samplers import BaseSampler
+
+    return isinstance(sampler, BaseSampler)
+
+
+class Drawn:
+    """Trials that are all known beforehand.
+
+    >>> from hyperjax.studies.space import space
+    >>> source = Drawn([{"epochs": 1}, {"epochs": 2}, {"epochs": 3}], batch=2)
+    >>> [len(source.ask()) for _ in range(3)]
+    [2, 1, 0]
+    """
+
+    def __init__(self, values: list[dict[str, Any]], batch: int):
+        self.total, self._values, self._batch = len(values), iter(values), batch
+
+    def ask(self) -> list[dict[str, Any]]:
+        """The next ones."""
+        return list(itertools.islice(self._values, self._batch))
+
+    def tell(self, scores: Sequence[float]) -> None:
+        """Nothing follows from it."""
+
+
+def source_of(
+    sampler: Any, space: Space, trials: int | None, batch: int, seed: int, direction: str, base: Recipe | None = None
+) -> Source:
+    """What gives a study its trials.
+
+    Args:
+        sampler, space, trials, seed: as in `study`.
+        batch: trials that are asked for together.
+        direction: "max" or "min", whichever score is better.
+        base: what everything outside the space is.
+    """
+    if sampler in ("random", "grid"):
+        return Drawn(draw(space, trials, seed, base), batch)
+    from hyperjax.studies.asking import Asked
+
+    return Asked(sampler, space, 64 if trials is None else trials, batch, seed, direction)
 
 
 def draw(space: Space, trials: int | None, seed: int, base: Recipe | None = None) -> list[dict[str, Any]]:
     """The values of each trial.
 
     A space of lists alone is a grid: all of it in order when `trials` is None or reaches its size, else a sample
-    without repetition; combinations that differ only in what cannot matter count once. Any other space is sampled
-    independently, each trial from a generator of its own. A longer study begins with the trials of a shorter one,
-    unless it is the whole grid.
+    without repetition; combinations that differ only in what cannot matter count once, and those that break a
+    constraint not at all. Any other space is sampled independently, each trial from a generator of its own. A longer
+    study begins with the trials of a shorter one, unless it is the whole grid.
+
+    Raises: ValueError that names the constraints when they leave nothing.
 
     >>> from hyperjax.studies.space import space
     >>> [v["batch_size"] for v in draw(space(batch_size=[32, 64]), None, seed=0)]
@@ -26,14 +126,25 @@ def draw(space: Space, trials: int | None, seed: int, base: Recipe | None = None
         return [space.sample(np.random.default_rng([seed, number])) for number in range(count)]
     size = math.prod(len(entry) for entry in space.searched.values())
     found: dict[str, dict[str, Any]] = {}
+    broken: Counter[str] = Counter()
+
+    def take(values: dict[str, Any]) -> None:
+        message = space.constraints.broken(values)
+        if message is None:
+            found.setdefault(repr(space.meaningful(values, base)), values)
+        else:
+            broken[message] += 1
+
     if trials is None or trials >= size:
         for values in space.combinations():
-            found.setdefault(repr(space.meaningful(values, base)), values)
-        return list(found.values())
-    rng = np.random.default_rng(seed)
-    seen: set[str] = set()
-    while len(found) < trials and len(seen) < size:
-        values = space.sample(rng)
-        seen.add(repr(values))
-        found.setdefault(repr(space.meaningful(values, base)), values)
+            take(values)
+    else:
+        rng = np.random.default_rng(seed)
+        seen: set[str] = set()
+        while len(found) < trials and len(seen) < size and (found or broken.total() < MOST_DRAWS):
+            values = space.sample_freely(rng)
+            seen.add(repr(values))
+            take(values)
+    if not found:
+        raise space.constraints.nothing_left(broken)
     return list(found.values())

@@ -1,9 +1,10 @@
-"""Run a study: sample recipes, train them as populations, rank them."""
+"""Run a study: sample recipes in batches, train each as a population, rank them all."""
 
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,14 +13,13 @@ import numpy as np
 
 from hyperjax.checks import positive_integer
 from hyperjax.studies.ranges import Range
-from hyperjax.studies.samplers import draw
+from hyperjax.studies.rounds import Rounds, batch_for
+from hyperjax.studies.samplers import BEFOREHAND, check_sampler, source_of
 from hyperjax.studies.space import Space
 from hyperjax.studies.study import Study, Trial
 from hyperjax.tasks import Task
-from hyperjax.training.engine import Engine
 from hyperjax.training.evaluate import evaluate
 from hyperjax.training.recipe import Recipe
-from hyperjax.training.record import Run
 
 
 class StudyInterrupted(KeyboardInterrupt):
@@ -37,12 +37,14 @@ def study(
     seeds: int | Sequence[int] = 1,
     *,
     seed: int = 0,
+    sampler: Any = "random",
+    batch: int | None = None,
     recipe: Recipe | None = None,
     layout: str = "auto",
     width: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
-    """Search a space at random (or all of it, when it is made of lists) and rank what was found by validation.
+    """Search a space and rank what was found by validation: at random, all of a grid, or where earlier trials point.
 
     Args:
         task: what is learnt; it must have a validation set.
@@ -50,6 +52,18 @@ def study(
         trials: how many recipes; None is the whole grid where the space is one, else 64.
         seeds: how many seeds to train each recipe with (0, 1, ...), or which.
         seed: of the sampling.
+        sampler: where the next trials come from; all but the first need Optuna, some of it extras:
+            - "random": independently, or the whole grid of a space of lists;
+            - "grid": the same, refused where there are ranges;
+            - "quasi_random": a scrambled Sobol sequence, which covers the space more evenly;
+            - "tpe": Parzen estimators of all names together, with those in the same batch taken to be bad;
+            - "cmaes": an evolving normal distribution of the numbers, beside TPE for the choices;
+            - "nsga2": crossings of the better half;
+            - "gp": a Gaussian process. Seconds a trial, so for few and long ones;
+            - any object of `optuna.samplers`.
+        batch: trials that are trained together before a sampler sees their scores. Smaller ones learn sooner, larger
+            ones keep the hardware busy. None: all where scores change nothing, else what keeps this machine busy, and
+            at least a sixteenth of the trials.
         recipe: what everything outside the space is; None is `Recipe()`.
         layout, width: as in `fit_population`.
         progress: called as `progress(trials done, trials in all)`, first with 0 when all programs are compiled.
@@ -77,35 +91,31 @@ def study(
         raise ValueError(f"space must come from hyperjax.space(...), got {space!r}")
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    check_sampler(sampler, space)
+    if batch is not None:
+        positive_integer("batch", batch)
     chosen = _chosen(seeds)
     if jax.process_index() > 0:  # of a job, the first process alone reports
         progress = None
     space.refuse_unread(recipe or Recipe())
     begin = time.perf_counter()
-    values = draw(space, trials, int(seed), recipe)
-    recipes = [space.recipe(v, recipe) for v in values]
-    also = [space.recipe(v, recipe) for v in space.corners(values)]
-    engine = Engine(task, recipes, chosen, also=also, layout=layout, width=width)
-    runs: dict[int, Run] = {}
-
-    def gather(place: int, run: Run) -> None:
-        runs[place] = run
-        if progress is not None and len(runs) % len(chosen) == 0:
-            progress(len(runs) // len(chosen), len(recipes))
-
+    together = batch or (sys.maxsize if sampler in BEFOREHAND else batch_for(trials or 64, layout))
+    source = source_of(sampler, space, trials, together, int(seed), task.direction, recipe)
+    rounds = Rounds(task, space, recipe, source, chosen, together, layout, width)
+    named = sampler if isinstance(sampler, str) else type(sampler).__name__
     searched = space.searched
+    ranges = {name: entry for name, entry in searched.items() if isinstance(entry, Range)}
 
-    def result(conditions: Mapping[str, Any]) -> Study:
-        count = len(chosen)
-        whole = [t for t in range(len(recipes)) if all(t * count + s in runs for s in range(count))]
+    def result(**conditions: Any) -> Study:
         made = tuple(
             Trial(
-                number=t,
-                values={n: v for n, v in space.meaningful(values[t], recipe).items() if n in searched},
-                recipe=recipes[t],
-                runs=tuple(runs[t * count + s] for s in range(count)),
+                number=number,
+                values={n: v for n, v in space.meaningful(values, recipe).items() if n in searched},
+                recipe=rounds.recipes[number],
+                runs=runs,
             )
-            for t in whole
+            for number, values in enumerate(rounds.values)
+            if (runs := rounds.of_trial(number)) is not None
         )
         return Study(
             task=task.name,
@@ -114,32 +124,35 @@ def study(
             metric=task.ranking,
             direction=task.direction,
             seeds=chosen,
-            logs=frozenset(n for n, entry in searched.items() if isinstance(entry, Range) and entry.log),
-            continuous=frozenset(n for n, entry in searched.items() if isinstance(entry, Range) and not entry.integer),
+            logs=frozenset(n for n, entry in ranges.items() if entry.log),
+            continuous=frozenset(n for n, entry in ranges.items() if not entry.integer),
+            ranges=ranges,
             fixed={name: text for name, text in space.described().items() if name not in searched},
             test=_on_test(task, made, task.direction),
             conditions={
                 **_machine(),
+                **rounds.conditions,
                 **conditions,
                 "seconds": time.perf_counter() - begin,
-                "asked_trials": len(recipes),
+                "asked_trials": source.total,
+                "sampler": named,
+                "batch": min(together, source.total),
             },
         )
 
     try:
-        engine.compile()
-        if progress is not None:
-            progress(0, len(recipes))
-        conditions = engine.run(on_run=gather).conditions
+        rounds.run(progress)
     except KeyboardInterrupt:
-        raise StudyInterrupted(result({"interrupted": True, "programs": len(engine.groups)})) from None
-    return result(conditions)
+        raise StudyInterrupted(result(interrupted=True)) from None
+    return result()
 
 
 def _chosen(seeds: Any) -> tuple[int, ...]:
     if isinstance(seeds, int | float | np.number | str) or not isinstance(seeds, Iterable):
         return tuple(range(positive_integer("seeds", seeds)))
     listed = tuple(seeds)
+    if not listed:
+        raise ValueError("seeds must hold at least one whole number, got none")
     if len(set(listed)) < len(listed):  # the interval would count one run twice
         raise ValueError(f"seeds must differ from one another, got {list(listed)}")
     return listed

@@ -1,0 +1,141 @@
+"""Trials from Optuna's samplers: ask for a batch, tell its scores, ask for the next.
+
+Every name of a space is drawn in every trial, also where it cannot matter (a momentum beside Adam), and what cannot
+matter is left out of the recipe afterwards. Drawn by need instead, such a name would be missing from some trials, and
+the multivariate TPE, CMA-ES, the Gaussian process and quasi-random sequences model only names that all trials have:
+they would draw it at random for ever. A number that nothing read adds noise to what a sampler learns of it, no bias.
+"""
+
+import contextlib
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler
+
+from hyperjax.studies.distributions import from_params, to_optuna, to_params
+from hyperjax.studies.space import Space
+
+MOST_REFUSED = 20  # samples in a row that break a constraint, before one is drawn at random
+
+
+class Asked:
+    """A study's trials from a sampler of Optuna's, over a study in memory.
+
+    A sampler given by name is made anew for each batch, from the seed and the batch's number. So the trials follow from
+    the seed, the batch's size and the scores alone, and a study can be gone through again from its table.
+
+    Args:
+        sampler: a name of `SAMPLERS`, or an object of `optuna.samplers`, used as it is.
+        space, seed: as in `study`.
+        total: trials in all.
+        batch: trials that are asked for together.
+        direction: "max" or "min", whichever score is better.
+
+    >>> from hyperjax.studies.ranges import uniform
+    >>> from hyperjax.studies.space import space
+    >>> source = Asked("tpe", space(dropout=uniform(0.0, 0.5)), 24, 8, 0, "min")
+    >>> while batch := source.ask():
+    ...     source.tell([(values["dropout"] - 0.3) ** 2 for values in batch])
+    >>> len(source.told), bool(min(score for _, score in source.told) < 0.001)
+    (24, True)
+    """
+
+    def __init__(self, sampler: str | BaseSampler, space: Space, total: int, batch: int, seed: int, direction: str):
+        self.total, self.told = total, list[tuple[dict[str, Any], float]]()
+        self._sampler, self._space, self._batch, self._seed = sampler, space, batch, seed
+        self._sign = -math.inf if direction == "max" else math.inf
+        self._distributions = to_optuna(space)
+        self._open: list[tuple[optuna.Trial, dict[str, Any]]] = []
+        self._batches = 0
+        self._study = _study(direction)
+
+    def ask(self) -> list[dict[str, Any]]:
+        """The values of the next batch; none when all trials are told or the sampler has stopped."""
+        count = 0 if self._study.stopped else min(self._batch, self.total - len(self.told))
+        rng = np.random.default_rng([self._seed, self._batches])
+        sampler = self._sampler
+        with _quiet():
+            self._study.sampler = self._built(sampler) if isinstance(sampler, str) else sampler
+            self._open = [self._one(rng) for _ in range(count)]
+        self._batches += 1
+        return [values for _, values in self._open]
+
+    def tell(self, scores: Sequence[float]) -> None:
+        """The scores of that batch.
+
+        What diverged is told as infinitely bad, not as failed: TPE passes failed trials over, and would go on where
+        training blows up; CMA-ES and NSGA-II wait until a generation is full of trials that did not fail.
+        """
+        with _quiet():
+            for (trial, values), score in zip(self._open, scores, strict=True):
+                self._study.tell(trial, self._sign if math.isnan(score) else score)
+                self.told.append((values, score))
+        self._open = []
+
+    def _one(self, rng: np.random.Generator) -> tuple[optuna.Trial, dict[str, Any]]:
+        """A trial that keeps the constraints.
+
+        One that breaks them has failed, which no sampler learns from: so the rest is what it would draw within them.
+        """
+        for _ in range(MOST_REFUSED):
+            trial = self._study.ask(self._distributions)
+            values = from_params(self._space, trial.params)
+            if self._space.constraints.broken(values) is None:
+                return trial, values
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        values = self._space.sample(rng)
+        self._study.enqueue_trial(to_params(self._space, values))
+        return self._study.ask(self._distributions), values
+
+    def _built(self, name: str) -> BaseSampler:
+        """A sampler for this batch; where there are generations, one is a batch."""
+        own, seed = (int(np.random.SeedSequence([self._seed, n]).generate_state(1)[0]) for n in (self._batches, 0))
+        samplers, size = optuna.samplers, max(self._batch, 4)
+        if name == "quasi_random":
+            return samplers.QMCSampler(scramble=True, seed=seed)  # one sequence: a trial's number says where it is
+        if name == "gp":
+            return samplers.GPSampler(seed=own)
+        if name == "nsga2":
+            return samplers.NSGAIISampler(population_size=size, seed=own)
+        tpe = samplers.TPESampler(seed=own, multivariate=name == "tpe", constant_liar=True)
+        if name == "cmaes":  # which knows numbers alone: choices are left to TPE
+            rest: dict[str, Any] = {"independent_sampler": tpe, "warn_independent_sampling": False}
+            return samplers.CmaEsSampler(popsize=size, seed=own, **rest)
+        return tpe
+
+
+class _Stopping(optuna.Study):
+    """A study that remembers when its sampler, as a grid does, has nothing left."""
+
+    stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def _study(direction: str) -> _Stopping:
+    storage = optuna.storages.InMemoryStorage()
+    way = optuna.study.StudyDirection.MAXIMIZE if direction == "max" else optuna.study.StudyDirection.MINIMIZE
+    with _quiet():
+        storage.create_new_study([way], "hyperjax")
+    return _Stopping("hyperjax", storage, pruner=optuna.pruners.NopPruner())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna says nothing: its log of studies in memory, and its warnings of what was chosen here with open eyes."""
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.filterwarnings("ignore", "Clip non-finite values")  # as the Gaussian process takes what diverged
+            yield
+    finally:
+        logger.setLevel(level)
