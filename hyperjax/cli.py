@@ -88,12 +88,19 @@ def tasks() -> None:
     epilog="Examples:\n\n"
     "  hyperjax study digits --trials 256 --output out\n\n"
     "  hyperjax study digits --trials 64 --seeds 3 --space space.toml --output out2\n\n"
+    "  hyperjax study digits --trials 256 --sampler tpe --output out3\n\n"
+    "Samplers: random draws each trial for itself, quasi_random covers the space more evenly, grid goes through lists; "
+    "tpe, cmaes, nsga2 and gp (seconds a trial: for few, long ones) look at the scores of earlier batches. A smaller "
+    "--batch learns sooner, a larger one keeps more cores busy.\n\n"
     "A space file holds lines such as  learning_rate = {low = 1e-4, high = 1.0, log = true},  "
     'optimizer = ["sgd", "adam"],  warmup = [0, {fraction = 0.1}]  or  epochs = 20.'
 )
 def study(
     task: Annotated[str, typer.Argument(help="Name of a task; see: hyperjax tasks.")],
-    trials: Annotated[str, typer.Option(help="How many recipes to draw from the space.", metavar="N")] = "64",
+    trials: Annotated[
+        str | None,
+        typer.Option(help="How many recipes to draw from the space. Default: 64; of a grid, all.", metavar="N"),
+    ] = None,
     seeds: Annotated[str, typer.Option(help="How many seeds to train each recipe with.", metavar="N")] = "1",
     epochs: Annotated[
         str, typer.Option(help="Passes over the training set, where the space does not say.", metavar="N")
@@ -109,20 +116,38 @@ def study(
     output: Annotated[
         Path, typer.Option(help="Folder for report.html, trials.csv and best.json.", metavar="DIR")
     ] = Path("out"),
+    sampler: Annotated[
+        str,
+        typer.Option(
+            help="Where trials come from: random, quasi_random, tpe, gp, cmaes, nsga2 or grid.", metavar="NAME"
+        ),
+    ] = "random",
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="Trials to train before the sampler sees their scores. Default: what keeps this machine busy.",
+            metavar="N",
+        ),
+    ] = None,
     seed: Annotated[str, typer.Option(help="Seed of the sampling.", metavar="N")] = "0",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a study that DIR holds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
     cache: Annotated[bool, typer.Option(help="Keep compiled programs for the next time.")] = True,
 ) -> None:
-    """Search a task's hyperparameters at random and write a page that shows what mattered."""
+    """Search a task's hyperparameters and write a page that shows what mattered."""
     from rich.console import Console
 
     from hyperjax.checks import positive_integer, within
     from hyperjax.reports.folder import prepare_folder
     from hyperjax.studies import default_space, read_space
+    from hyperjax.studies.samplers import check_sampler
     from hyperjax.tasks import find
 
-    count, blocks = positive_integer("trials", _number(trials)), positive_integer("seeds", _number(seeds))
+    check_sampler(sampler)
+    whole = sampler == "grid" and trials is None
+    count = None if whole else positive_integer("trials", 64 if trials is None else _number(trials))
+    blocks = positive_integer("seeds", _number(seeds))
+    together = None if batch is None else positive_integer("batch", _number(batch))
     passes, start = _number(epochs), _number(seed)
     if isinstance(passes, str):
         raise ValueError(f"epochs must be a number above 0, got {passes!r}")
@@ -131,27 +156,29 @@ def study(
         raise ValueError(f"seed must be a whole number of at least 0, got {start!r}")
     learnt = find(task)
     varied = read_space(space, epochs=passes) if space is not None else default_space(passes, learnt)
+    check_sampler(sampler, varied)
     folder = prepare_folder(output, overwrite)
     _keep_compiled_programs(cache)
     console = Console(stderr=as_json)
-    code = _run(console, learnt, varied, count, blocks, start, folder, as_json)
+    asked = {"trials": count, "seeds": blocks, "seed": start, "sampler": sampler, "batch": together}
+    code = _run(console, learnt, varied, asked, folder, as_json)
     if code:
         raise typer.Exit(code)
 
 
-def _run(
-    console: "Console", task: Any, space: "Space", trials: int, seeds: int, seed: int, folder: Path, as_json: bool
-) -> int:
+def _run(console: "Console", task: Any, space: "Space", asked: dict[str, Any], folder: Path, as_json: bool) -> int:
     from hyperjax.reports import study_table
     from hyperjax.reports.folder import summary, write_study
     from hyperjax.reports.progress import trial_progress
-    from hyperjax.studies import StudyInterrupted
+    from hyperjax.reports.wording import edge_notes
+    from hyperjax.studies import StudyInterrupted, plan
     from hyperjax.studies import study as search
 
     interrupted = False
+    programs = str(plan(space, task))
     try:
-        with trial_progress(console) as progress:
-            result = search(task, space, trials, seeds, seed=seed, progress=progress)
+        with trial_progress(console, programs) as progress:
+            result = search(task, space, progress=progress, **asked)
     except StudyInterrupted as stop:
         result, interrupted = stop.study, True
     if not result.trials:
@@ -162,6 +189,9 @@ def _run(
         print(json.dumps(summary(result), indent=2))
     else:
         console.print(study_table(result))
+        for note in edge_notes(result):
+            console.print(note, highlight=False, markup=False)
+        console.print(f"Trained in {programs}.", highlight=False, markup=False)
         console.print(f"\nWrote {folder / 'report.html'}, trials.csv and best.json.")
         console.print(f"Next: open {folder / 'report.html'} in a browser", highlight=False)
     if interrupted:

@@ -118,6 +118,18 @@ def test_json_alone_goes_to_standard_output(run, made, tiny, tmp_path):
     assert run("study", "made", *arguments, "--json")[0] == 2
 
 
+def test_a_sampler_and_its_batches(run, made, tiny, tmp_path):
+    common = ("--epochs", 1, "--space", tiny, "--output", tmp_path / "o", "--no-cache", "--overwrite")
+    code, out, err = run("study", "made", "--trials", 5, "--sampler", "tpe", "--batch", 3, *common)
+    assert (code, err) == (0, "") and "Trained in 1 program." in out and "best 5 of 5" in out
+    conditions = json.loads((tmp_path / "o" / "best.json").read_text())["conditions"]
+    assert (conditions["sampler"], conditions["batch"], conditions["asked_trials"]) == ("tpe", 3, 5)
+    grid = hj.space(learning_rate=[0.01, 0.1], optimizer=["sgd", "adam"], batch_size=10)
+    tiny.write_text(hj.studies.to_toml(grid))
+    assert run("study", "made", "--sampler", "grid", *common)[0] == 0
+    assert len(table(tmp_path / "o")) == 4
+
+
 def test_a_folder_that_holds_a_study_is_kept_unless_told(run, made, tiny, tmp_path):
     arguments = (
         "study",
@@ -172,7 +184,18 @@ def test_version_tasks_and_help_teach(run):
     assert code == 0 and "hyperjax study digits --trials 64 --output out" in out and "tasks" in out
     code, out, _ = run("study", "--help")
     assert code == 0 and "hyperjax study digits --trials 256 --output out" in out and "{low = 1e-4, high = 1.0" in out
-    for option in ("--trials", "--seeds", "--epochs", "--space", "--output", "--overwrite", "--json", "--no-cache"):
+    for option in (
+        "--sampler",
+        "--batch",
+        "--trials",
+        "--seeds",
+        "--epochs",
+        "--space",
+        "--output",
+        "--overwrite",
+        "--json",
+        "--no-cache",
+    ):
         assert option in out
     assert "Usage: hyperjax" in run()[1]
 
@@ -200,6 +223,10 @@ BAD = [
     (("study", "digits", "--epochs", "inf"), "epochs must be a number in (0, inf), got inf"),
     (("study", "digits", "--seed", "-1"), "seed must be a whole number of at least 0, got -1"),
     (("study", "digits", "--seed", "x"), "seed must be a whole number of at least 0, got 'x'"),
+    (("study", "digits", "--sampler", "tpee"), "got 'tpee'; did you mean 'tpe'?"),
+    (("study", "digits", "--sampler", "grid"), "sampler must be another than 'grid' for ranges, got 'grid' with lea"),
+    (("study", "digits", "--batch", "0"), "batch must be a whole number of at least 1, got 0"),
+    (("study", "digits", "--batch", "many"), "batch must be a whole number of at least 1, got 'many'"),
     (
         ("study", "digits", "--space", "absent.toml"),
         "space must be a TOML file, got 'absent.toml', which does not exist",
