@@ -87,18 +87,20 @@ class Engine:
         ways: Sequence[Any] = [(width, segment_steps)] * len(grouped) if cuts is None else cuts
         self.groups = [self._plan(members, also, layout, *way) for members, way in zip(grouped, ways, strict=True)]
 
-    def compile(self) -> None:
+    def compile(self, checkpoint: Checkpoint | None = None) -> None:
         """Compile every group's programs, side by side, for chunks that fit in memory; nothing the second time.
 
         A process of a job compiles the groups that it trains; all settle on the narrowest chunks that one needs.
 
+        Args:
+            checkpoint: as in `run`, for the message of a job that is ended meanwhile.
         Raises: ValueError when one member does not fit, chunks as a checkpoint has them do not, or the processes of a
             job do not train the same.
         """
         if self._compiled:
             return
         begin = time.perf_counter()
-        with ThreadPoolExecutor(len(self.groups)) as pool, Meeting() as meeting:
+        with ThreadPoolExecutor(len(self.groups)) as pool, _meeting(checkpoint) as meeting:
             if meeting.count > 1:
                 meeting.require_same("what is trained", self._name())
             settled = False
@@ -133,10 +135,10 @@ class Engine:
         Raises: ProcessLostError when another process of the job does not get to the end.
         """
         if checkpoint is None or not self._has_ended(checkpoint):
-            self.compile()  # else there is nothing to do but to read
+            self.compile(checkpoint)  # else there is nothing to do but to read
         begin = time.perf_counter()
         runs: dict[int, Run] = {}
-        with Meeting(None if checkpoint is None else checkpoint.folder) as meeting:
+        with _meeting(checkpoint) as meeting:
             count = Count(meeting, self.size, progress)
 
             def keep(place: Place, harvest: Harvest, trained_here: bool) -> None:
@@ -205,7 +207,7 @@ class Engine:
 
     def _has_ended(self, checkpoint: Checkpoint) -> bool:
         """Whether every chunk has; process 0 looks, and all take its word."""
-        with Meeting(checkpoint.folder) as meeting:
+        with _meeting(checkpoint) as meeting:
             return meeting.first(lambda: all(checkpoint.has_ended(*chunk) for chunk in self.chunks))
 
     def _share(self, meeting: Meeting) -> list[Place]:
@@ -287,6 +289,10 @@ class Engine:
             before = 1.0 if settings.example_weights is None else settings.example_weights
             settings = replace(settings, example_weights=self._weights[place].astype(np.float32) * before)
         return settings if self._targets is None else replace(settings, targets=self._targets[place])
+
+
+def _meeting(checkpoint: Checkpoint | None) -> Meeting:
+    return Meeting(None if checkpoint is None else checkpoint.folder)
 
 
 def _of_runs(name: str, values: Any, runs: int, shape: tuple[int, ...]) -> np.ndarray | None:

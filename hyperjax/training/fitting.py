@@ -213,7 +213,7 @@ def _engine(
             folder.require_same(plan, there)
             return Engine(task, recipes, seeds, layout=there.layout, cuts=there.cuts, **over, **given)
         engine = Engine(task, recipes, seeds, **over, **ways, **given)
-        engine.compile()  # which may narrow its chunks
+        engine.compile(folder)  # which may narrow its chunks
 
         def begin() -> bool:
             folder.begin(replace(plan, layout=engine.layout, cuts=engine.cuts), arrays)

@@ -15,6 +15,7 @@ import pytest
 import hyperjax as hj
 from hyperjax.training import parcel
 from hyperjax.training.chunk import Harvest
+from hyperjax.training.meeting import Meeting
 from hyperjax.training.program import Record
 from tests.training.made import Net, classes
 from tests.training.test_engine import same
@@ -255,6 +256,14 @@ def test_joining_alone_is_nothing_however_late(monkeypatch):
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
     with pytest.raises(RuntimeError, match="must be called before anything uses JAX's devices"):
         hj.initialize()
+
+
+def test_whoever_is_ended_is_told_of_the_checkpoint_also_while_programs_compile(tmp_path, monkeypatch):
+    told = []
+    meet = Meeting.__init__
+    monkeypatch.setattr(Meeting, "__init__", lambda self, folder=None: (told.append(folder), meet(self, folder))[1])
+    hj.fit(classes(), hj.Recipe(epochs=1), checkpoint=tmp_path)
+    assert told and set(told) == {tmp_path}
 
 
 def test_joining_is_refused_too_late_and_with_half_of_what_it_needs():
