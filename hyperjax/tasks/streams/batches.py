@@ -18,7 +18,8 @@ class Stream(Streamed):
 
     An iterable in `data["train"]` becomes one by itself where it has a length and is no list or tuple. All runs of a
     population see the same batches; a recipe's `batch_size` must be that of the batches. A MapDataset is shuffled anew
-    each epoch, if it is shuffled at all; whatever else ends is begun again.
+    each epoch, if it is shuffled at all; whatever else ends is begun again. From a checkpoint a run goes on by Grain's
+    own state where there is one; elsewhere as many batches are passed over as it has seen, which must be the same ones.
 
     Args:
         batches: gives batches, pytrees of arrays with a leading axis of examples, of one size.
