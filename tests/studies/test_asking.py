@@ -87,6 +87,18 @@ def test_samplers_that_learn_beat_chance_on_a_bowl(sampler, direction):
 
 
 @pytest.mark.parametrize("sampler", LEARNING)
+def test_every_score_of_a_batch_counts(sampler):
+    def fourth_batch(last):
+        source = Asked(sampler, NUMBERS, 80, 16, 0, "min")
+        for number in range(3):
+            scores = [bowl(v) for v in source.ask()]
+            source.tell([*scores[:-1], last if number == 1 else scores[-1]])
+        return source.ask()
+
+    assert fourth_batch(-100.0) != fourth_batch(100.0)
+
+
+@pytest.mark.parametrize("sampler", LEARNING)
 def test_what_diverges_is_avoided(sampler):
     """Rates above 0.01, half of the range, diverge; below, all are alike."""
 
