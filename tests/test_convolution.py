@@ -172,6 +172,29 @@ def test_a_loop_keeps_inputs_for_its_derivative_not_patches():
         assert "tensor<11x128x45x" not in text
 
 
+@pytest.mark.parametrize(("stride", "rows"), [(1, 8192), (2, 2048)])
+def test_many_patches_are_made_in_blocks(stride, rows):
+    with jax.enable_x64(True):  # sums over 8,192 positions are compared
+        draw = np.random.default_rng(0)
+        x, w = draw.normal(size=(32, 16, 16, 16)), draw.normal(size=(3, 3, 16, 4))
+
+        def measured(convolve, x, w):
+            def through(x, w):
+                return convolve(x, w, (stride, stride), "SAME", dimension_numbers=LAST[2])
+
+            out, pull = jax.vjp(through, x, w)
+            return out, pull(jnp.cos(out)), jax.jvp(through, (x, w), (jnp.sin(x), jnp.sin(w)))[1]
+
+        ours, native = (
+            jax.jit(measured, static_argnums=0)(f, x, w) for f in (conv_general_dilated, lax.conv_general_dilated)
+        )
+        for mine, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(native), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
+        text = lowered(functools.partial(measured, conv_general_dilated), "cpu", x, w)
+    assert "tensor<512x144xf64>" in text  # 2 examples of 16 x 16 positions or 8 of 8 x 8, 3 x 3 taps of 16 channels
+    assert f"tensor<{rows}x144xf64>" not in text
+
+
 def test_training_in_a_loop_gives_the_native_weights():
     w, x = jax.random.normal(random.key(0), (3, 3, 2, 3)), jax.random.normal(random.key(1), (4, 5, 5, 2))
     ours = jax.jit(training(conv_general_dilated))(w, x)

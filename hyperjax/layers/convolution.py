@@ -9,6 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+# Numbers: patches of more than the first are made in blocks, which the product reads from a core's own cache when they
+# hold at most the second.
+LARGE, IN_CACHE = 2**20, 2**17
+
 
 def conv_general_dilated(
     lhs: jax.Array,
@@ -32,9 +36,10 @@ def conv_general_dilated(
     native convolution, chosen by the platform that the program is lowered for. Any number of spatial axes; derivatives
     in forward and reverse mode of every order.
 
-    On a CPU the patches hold as many numbers as the kernel has positions times the input (9 times for 3x3, stride 1),
-    and live from the forward pass to the backward pass; a loop that is differentiated keeps inputs only. Within
-    `jax.remat` they are made again for the backward pass, which takes about a sixth more time.
+    On a CPU the patches hold as many numbers as the kernel has positions times the input (9 times for 3x3, stride 1).
+    Up to a million they live from the forward pass to the backward pass; a loop that is differentiated keeps inputs
+    only. Within `jax.remat` they are made again for the backward pass, which takes about a sixth more time. More than a
+    million, or with strides an eighth of that, are made in both passes block by block of examples, never all at once.
 
     Args:
         lhs, rhs, ...: those of `lax.conv_general_dilated`, same order, meaning and defaults. With a batch group count,
@@ -104,17 +109,28 @@ def _by_patches(lhs: jax.Array, rhs: jax.Array, geometry: _Geometry, precision: 
         x = lhs.transpose(lhs_spec[0], *lhs_spec[2:], lhs_spec[1])  # [examples, *positions, features]
         kernel = rhs.transpose(*rhs_spec[2:], rhs_spec[1], rhs_spec[0])  # [*taps, features of a group, outputs]
         taps, (features, outputs) = kernel.shape[:-2], kernel.shape[-2:]
-        patches, positions = _patches(x, taps, geometry)
-        many, count, groups = x.shape[0] * int(np.prod(positions)), int(np.prod(taps)), geometry.groups
+        positions = _positions(x.shape, taps, geometry)
+        count, groups = int(np.prod(taps)), geometry.groups
         multiply = functools.partial(lax.dot_general, precision=precision, preferred_element_type=dtype)
-        # Both operands are matrices: with more axes the compiler copies the gradient to transpose it.
-        if groups == 1:
-            flat = patches.reshape(many, count * features), kernel.reshape(count * features, outputs)
-            out = multiply(*flat, (((1,), (0,)), ((), ())))
-        else:
+
+        def of_block(x: jax.Array) -> jax.Array:
+            patches, many = _patches(x, taps, positions, geometry), x.shape[0] * int(np.prod(positions))
+            # Both operands are matrices: with more axes the compiler copies the gradient to transpose it.
+            if groups == 1:
+                flat = patches.reshape(many, count * features), kernel.reshape(count * features, outputs)
+                return multiply(*flat, (((1,), (0,)), ((), ())))
             grouped = patches.reshape(many, count, groups, features)
             kernels = kernel.reshape(count, features, groups, outputs // groups)
-            out = multiply(grouped, kernels, (((1, 3), (0, 1)), ((2,), (2,)))).transpose(1, 0, 2)
+            return multiply(grouped, kernels, (((1, 3), (0, 1)), ((2,), (2,)))).transpose(1, 0, 2)
+
+        # A loop also makes the gradient by the inputs once: a sum of padded slices that would be fused into each of its
+        # readers, which is dearest where strides spread the slices.
+        whole = LARGE if set(geometry.strides) == {1} else IN_CACHE
+        block = _block(x.shape[0], int(np.prod(positions)) * count * x.shape[-1], whole) if count > 1 else x.shape[0]
+        if block == x.shape[0]:
+            out = of_block(x)
+        else:
+            out = lax.map(jax.checkpoint(of_block, prevent_cse=False), x.reshape(-1, block, *x.shape[1:]))
         out = out.reshape(x.shape[0], *positions, outputs)
         return out.transpose(np.argsort((out_spec[0], *out_spec[2:], out_spec[1])))
 
@@ -123,15 +139,29 @@ def _by_patches(lhs: jax.Array, rhs: jax.Array, geometry: _Geometry, precision: 
     return jax.checkpoint(product, prevent_cse=False)(lhs, rhs)  # type: ignore[no-any-return]
 
 
-def _patches(x: jax.Array, taps: tuple[int, ...], geometry: _Geometry) -> tuple[jax.Array, tuple[int, ...]]:
-    """The inputs under each tap, [examples, *positions, taps * features], and the number of positions an axis."""
+def _block(examples: int, each: int, whole: int) -> int:
+    """Examples in a block, a divisor of all, whose patches are of `each` numbers an example; all if at most `whole`."""
+    if examples * each <= whole:
+        return examples
+    most = max(IN_CACHE // each, 1)
+    return max(size for size in range(1, min(examples, most) + 1) if examples % size == 0)
+
+
+def _positions(shape: tuple[int, ...], taps: tuple[int, ...], geometry: _Geometry) -> tuple[int, ...]:
+    """Number of output positions an axis, for inputs [examples, *positions, features] and so many taps an axis."""
+    dilated = (np.array(shape[1:-1]) - 1) * np.array(geometry.lhs_dilation) + 1 + np.sum(geometry.padding, 1)
+    spans = (np.array(taps) - 1) * np.array(geometry.rhs_dilation) + 1
+    return tuple(int(n) for n in (dilated - spans) // np.array(geometry.strides) + 1)
+
+
+def _patches(x: jax.Array, taps: tuple[int, ...], positions: tuple[int, ...], geometry: _Geometry) -> jax.Array:
+    """The inputs under each tap, [examples, *positions, taps * features]."""
     spatial = [(low, high, d - 1) for (low, high), d in zip(geometry.padding, geometry.lhs_dilation, strict=True)]
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *spatial, (0, 0, 0)])
     strides, dilation = np.array(geometry.strides), np.array(geometry.rhs_dilation)
-    positions = (np.array(x.shape[1:-1]) - (np.array(taps) - 1) * dilation - 1) // strides + 1
     slices = []
     for tap in np.ndindex(*taps):
         start = np.array(tap) * dilation
-        end = start + (positions - 1) * strides + 1
+        end = start + (np.array(positions) - 1) * strides + 1
         slices.append(lax.slice(x, (0, *start, 0), (x.shape[0], *end, x.shape[-1]), (1, *strides, 1)))
-    return jnp.concatenate(slices, -1), tuple(int(n) for n in positions)
+    return jnp.concatenate(slices, -1)
