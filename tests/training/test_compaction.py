@@ -19,9 +19,9 @@ def advanced(monkeypatch):
     monkeypatch.setattr("hyperjax.training.trainer._cut", lambda total, per_epoch, seconds: per_epoch)
     seen, advance = [], chunks.Block.advance
 
-    def counted(block, keep=True):
+    def counted(block, **given):
         seen.append(block.moving)
-        advance(block, keep)
+        advance(block, **given)
 
     monkeypatch.setattr(chunks.Block, "advance", counted)
     return seen
