@@ -35,8 +35,8 @@ class ResNet(nnx.Module):
 
     >>> from flax import nnx
     >>> import jax.numpy as jnp
-    >>> model = ResNet((32, 32, 3), 10, widths=(8, 16), norm="group", rngs=nnx.Rngs(0))
-    >>> model(jnp.ones((5, 32, 32, 3))).shape
+    >>> model = ResNet((8, 8, 3), 10, widths=(4,), norm="group", rngs=nnx.Rngs(0))
+    >>> model(jnp.ones((5, 8, 8, 3))).shape
     (5, 10)
     """
 

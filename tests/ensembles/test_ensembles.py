@@ -45,7 +45,7 @@ def beats_by_more_than_its_interval(gain):
 @pytest.mark.parametrize(
     ("task", "recipe", "combine"),
     [
-        (DIGITS, hj.Recipe(epochs=4), "mean"),
+        pytest.param(DIGITS, hj.Recipe(epochs=4), "mean", marks=pytest.mark.slow),
         (DIGITS, hj.Recipe(epochs=4), "vote"),
         (DIABETES, hj.Recipe(epochs=15), "mean"),
     ],
@@ -55,6 +55,7 @@ def test_bagging_beats_its_mean_member(task, recipe, combine):
     assert beats_by_more_than_its_interval(mean)
 
 
+@pytest.mark.slow
 def test_boosting_beats_its_mean_and_its_first_member():
     weak = hj.tasks.digits(widths=(4,))
     recipe = hj.Recipe(epochs=20, learning_rate=1e-2)

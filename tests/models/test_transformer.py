@@ -175,6 +175,7 @@ def copying():
     return hj.Task(model, data, loss="cross_entropy")
 
 
+@pytest.mark.slow
 def test_it_trains_in_the_engine():
     recipe = hj.Recipe(learning_rate=0.01, batch_size=40, epochs=100, activation="gelu", dropout=0.0)
     runs = a_member_equals_its_lone_run(copying(), [recipe, recipe.replace(dropout=0.1, activation="relu", epochs=3)])

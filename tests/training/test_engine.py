@@ -78,6 +78,7 @@ def weights(run):
     return nnx.state(run.model, nnx.Param)
 
 
+@pytest.mark.slow
 def test_one_program_holds_every_choice_and_members_equal_their_lone_runs(compilations):
     task = classes()
     everything = list(itertools.product(OPTIMIZERS, SCHEDULES, ACTIVATIONS, DROPOUT, EPOCHS))
@@ -303,7 +304,7 @@ def test_state_that_is_not_trained_moves_with_the_run():
     np.testing.assert_array_equal(run.losses, again.losses)
 
 
-@pytest.mark.parametrize("batch_size", [8, 23])
+@pytest.mark.parametrize("batch_size", [pytest.param(8, marks=pytest.mark.slow), 23])
 def test_members_of_mixed_losses_have_the_bits_of_lone_runs(batch_size):
     """Batches whose sums a compiler orders in another way where the loss is fused with its surroundings."""
     names = ("cross_entropy", "focal", "squared_error")

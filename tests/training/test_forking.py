@@ -12,7 +12,9 @@ RECIPE = hj.Recipe(
 )
 
 
-@pytest.mark.parametrize("step", [2, 6, 9, 24])  # at an epoch's end (6), between two, at the run's end
+@pytest.mark.parametrize(
+    "step", [pytest.param(2, marks=pytest.mark.slow), 6, 9, 24]
+)  # at an epoch's end (6), between two, at the run's end
 def test_the_same_recipe_gives_the_run_itself(step):
     run = hj.fit(classes(), RECIPE, seed=3)
     again = hj.fork(run, step, [RECIPE])

@@ -60,6 +60,7 @@ def slopes(loss, settings):
     return jax.grad(loss, allow_int=True)(settings, settings)
 
 
+@pytest.mark.slow
 def test_derivatives_in_float32_are_finite_with_inputs_that_are_always_zero():
     loss, members = final_loss(np.float32)
 
@@ -97,6 +98,7 @@ def test_derivatives_in_float64_agree_with_finite_differences():
             assert checked >= 4, name  # the rate, its shape, decay and smoothing at least: none is cut off
 
 
+@pytest.mark.slow
 def test_forward_mode_agrees_with_reverse_mode():
     loss, members = final_loss(np.float32)
     adamw = members[NAMES.index("adamw")]

@@ -43,7 +43,7 @@ def close(found, expected, rtol=2e-5):
     [
         pytest.param(lambda: CNN(rngs=nnx.Rngs(0)), pictures, id="cnn"),
         pytest.param(lambda: LSTM(nnx.Rngs(0)), sequences, id="lstm"),
-        pytest.param(lambda: Transformer(nnx.Rngs(0)), sequences, id="transformer"),
+        pytest.param(lambda: Transformer(nnx.Rngs(0)), sequences, id="transformer", marks=pytest.mark.slow),
     ],
 )
 def test_an_nnx_model_follows_nnx_optimizer(made, task_of):

@@ -193,7 +193,14 @@ def test_an_iterator_of_grains_is_begun_again_and_left_open(on_device):
     assert next(iterator)[0].shape == (8, 4)
 
 
-@pytest.mark.parametrize("make", [map_dataset, iter_dataset, data_loader])
+@pytest.mark.parametrize(
+    "make",
+    [
+        map_dataset,
+        pytest.param(iter_dataset, marks=pytest.mark.slow),
+        pytest.param(data_loader, marks=pytest.mark.slow),
+    ],
+)
 def test_grain_is_followed_and_goes_on_by_its_own_state(make, tmp_path, on_device, monkeypatch):
     def task():
         return streamed(on_device, make(on_device))
