@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from hyperjax.checks import positive_integer
-from hyperjax.tasks.streams.streamed import Reading, Streamed
+from hyperjax.tasks.streams.streamed import Reading, Streamed, leading_axis
 from hyperjax.types import PyTree
 
 
@@ -168,11 +168,7 @@ def _as_arrays(batch: Any) -> PyTree:
 
 
 def _size(batch: PyTree) -> int:
-    sizes = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(batch)}
-    if len(sizes) != 1 or sizes & {0, None}:
-        shown = ", ".join(sorted(map(str, sizes))) or "no array"
-        raise ValueError(f"batches must hold arrays with one leading axis of examples, got {shown}")
-    return int(sizes.pop() or 0)
+    return leading_axis("batches must hold arrays with one leading axis of examples", batch)
 
 
 def _close(iterator: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hyperjax import random
 from hyperjax.batching import permute, steps_per_epoch
-from hyperjax.tasks.streams.streamed import Reading, Streamed
+from hyperjax.tasks.streams.streamed import Reading, Streamed, leading_axis
 from hyperjax.types import PyTree
 
 SAMPLED = 64  # rows that are looked at before anything is compiled
@@ -33,12 +33,8 @@ class MemoryMap(Streamed):
     """
 
     def __init__(self, arrays: PyTree, seed: int = 0):
-        lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(arrays)}
-        if len(lengths) != 1 or lengths & {0, None}:
-            shown = ", ".join(sorted(map(str, lengths))) or "no array"
-            raise ValueError(f"arrays must have one length of at least 1, got {shown}")
+        self.seed, self._size = seed, leading_axis("arrays must have one length of at least 1", arrays)
         self.arrays = jax.tree.map(np.asarray, arrays)
-        self.seed, self._size = seed, int(lengths.pop() or 0)
         rows = np.unique(np.linspace(0, self._size - 1, SAMPLED).astype(np.int64))
         self.sample = jax.tree.map(lambda leaf: np.array(leaf[rows]), self.arrays)
 

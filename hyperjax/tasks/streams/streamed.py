@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+import jax
+import numpy as np
+
 from hyperjax.types import PyTree
 
 
@@ -52,3 +55,19 @@ class Streamed(ABC):
             step: the first to be read, counted from there.
             position: as a reading told it before that step; None at step 0.
         """
+
+
+def leading_axis(must: str, arrays: PyTree) -> int:
+    """The size of the first axis that arrays share, at least 1.
+
+    Args:
+        must: what is said of arrays without one, before what arrived.
+
+    >>> leading_axis("arrays must have one length", (np.zeros((3, 2)), np.zeros(4)))
+    Traceback (most recent call last):
+    ValueError: arrays must have one length, got 3, 4
+    """
+    sizes = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(arrays)}
+    if len(sizes) != 1 or sizes & {0, None}:
+        raise ValueError(f"{must}, got {', '.join(sorted(map(str, sizes))) or 'no array'}")
+    return int(sizes.pop() or 0)
