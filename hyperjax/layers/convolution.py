@@ -107,8 +107,10 @@ def _by_patches(lhs: jax.Array, rhs: jax.Array, geometry: _Geometry, precision: 
     def product(lhs: jax.Array, rhs: jax.Array) -> jax.Array:
         lhs_spec, rhs_spec, out_spec = geometry.specs
         x = lhs.transpose(lhs_spec[0], *lhs_spec[2:], lhs_spec[1])  # [examples, *positions, features]
-        kernel = rhs.transpose(*rhs_spec[2:], rhs_spec[1], rhs_spec[0])  # [*taps, features of a group, outputs]
-        taps, (features, outputs) = kernel.shape[:-2], kernel.shape[-2:]
+        # The outputs first: so its gradient is the product of the outputs' gradient and the patches in this order, which
+        # takes half the time of the other (jax 0.10.1 and 0.12).
+        kernel = rhs.transpose(rhs_spec[0], *rhs_spec[2:], rhs_spec[1])  # [outputs, *taps, features of a group]
+        outputs, taps, features = kernel.shape[0], kernel.shape[1:-1], kernel.shape[-1]
         positions = _positions(x.shape, taps, geometry)
         count, groups = int(np.prod(taps)), geometry.groups
         multiply = functools.partial(lax.dot_general, precision=precision, preferred_element_type=dtype)
@@ -117,11 +119,11 @@ def _by_patches(lhs: jax.Array, rhs: jax.Array, geometry: _Geometry, precision: 
             patches, many = _patches(x, taps, positions, geometry), x.shape[0] * int(np.prod(positions))
             # Both operands are matrices: with more axes the compiler copies the gradient to transpose it.
             if groups == 1:
-                flat = patches.reshape(many, count * features), kernel.reshape(count * features, outputs)
-                return multiply(*flat, (((1,), (0,)), ((), ())))
+                flat = patches.reshape(many, count * features), kernel.reshape(outputs, count * features)
+                return multiply(*flat, (((1,), (1,)), ((), ())))
             grouped = patches.reshape(many, count, groups, features)
-            kernels = kernel.reshape(count, features, groups, outputs // groups)
-            return multiply(grouped, kernels, (((1, 3), (0, 1)), ((2,), (2,)))).transpose(1, 0, 2)
+            kernels = kernel.reshape(groups, outputs // groups, count, features)
+            return multiply(grouped, kernels, (((1, 3), (2, 3)), ((2,), (0,)))).transpose(1, 0, 2)
 
         # A loop also makes the gradient by the inputs once: a sum of padded slices that would be fused into each of its
         # readers, which is dearest where strides spread the slices.
