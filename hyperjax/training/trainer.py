@@ -26,6 +26,7 @@ SECONDS_PER_STEP_AT_LEAST = 3e-5
 SECONDS_PER_SEGMENT = 2.0
 SECONDS_PER_CHUNK = 0.05
 BYTES_PER_BLOCK = 128 * 2**20
+BLOCKS_OF_STREAM = 8  # at least
 WIDEST_CHUNK = 64
 WIDEST_BLOCK = 512
 
@@ -40,7 +41,8 @@ class Trainer:
         longest: most steps of any member that these programs must serve.
         layout: "map" or "vmap".
         segment_steps: steps in a segment, at least 2, or one number for each batch size that is left; None decides: the
-            whole run when it is short, else whole epochs of about two seconds a member, else a part of an epoch.
+            whole run when it is short, else whole epochs of about two seconds a member, else a part of an epoch; of
+            data that are streamed never more than an eighth of the run.
         phase: number of the structure's phase to begin with.
         devices: over which members are spread; None: those of the layout.
         shards: devices that train each member together instead.
@@ -68,7 +70,8 @@ class Trainer:
         self.wanted = end - own.phase.step  # steps that any member takes here; what is counted goes to an epoch's end
         self.total = max(-(-self.wanted // per_epoch) * per_epoch, 2)
         self._seconds = self._seconds_per_step()
-        self.steps = min(wanted or _cut(self.total, per_epoch, self._seconds), self.total)
+        streamed = task.stream is not None
+        self.steps = min(wanted or _cut(self.total, per_epoch, self._seconds, streamed), self.total)
         parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
         self.steps = int(min(self.steps, most_in_segment(task.stream, own.batch_size)))
         over: dict[str, Any] = {"devices": devices, "shards": shards}
@@ -190,9 +193,11 @@ class Trainer:
         return max(3 * flops / OPERATIONS_PER_SECOND, SECONDS_PER_STEP_AT_LEAST)
 
 
-def _cut(total: int, per_epoch: int, seconds_per_step: float) -> int:
+def _cut(total: int, per_epoch: int, seconds_per_step: float, streamed: bool) -> int:
     """Steps in a segment; see `Trainer`."""
     wanted = max(2, int(SECONDS_PER_SEGMENT / seconds_per_step))
+    if streamed:  # the first block alone is read while nothing trains
+        return min(wanted, max(3, -(-total // BLOCKS_OF_STREAM)))
     if total <= wanted:
         return total
     if wanted < per_epoch:
