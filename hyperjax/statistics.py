@@ -1,7 +1,8 @@
-"""Intervals for means: Student's t, computed without SciPy."""
+"""Intervals for means, and how many values they take: Student's t, computed without SciPy."""
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -62,3 +63,48 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
         return Interval(mean, -math.inf, math.inf)
     half = t_quantile(array.size - 1, confidence) * float(array.std(ddof=1)) / math.sqrt(array.size)
     return Interval(mean, mean - half, mean + half)
+
+
+def count_needed(mean: float, deviation: float, power: float = 0.8, confidence: float = 0.95) -> float:
+    """How many values it takes until the Student t interval of their mean leaves out 0 with a probability of `power`.
+
+    From the noncentral t distribution; above 200 values from the normal one, which is a value off at most. An estimate
+    of mean and deviation from few values carries its own error over: a plan, not a promise.
+
+    Args:
+        mean, deviation: of normal values.
+        power, confidence: in (0, 1).
+    Returns: a whole number of at least 2; infinite for a mean of 0, NaN where one of the two is not finite.
+
+    >>> count_needed(1.0, 1.0), count_needed(0.0, 1.0), count_needed(1.0, 0.0)
+    (10, inf, 2)
+    """
+    if not (math.isfinite(mean) and math.isfinite(deviation)):
+        return math.nan
+    if mean == 0:
+        return math.inf
+    if deviation == 0:
+        return 2
+    effect, normal = abs(mean) / deviation, NormalDist()
+    limit = normal.inv_cdf(0.5 + confidence / 2)
+    many = ((limit + normal.inv_cdf(power)) / effect) ** 2 + limit**2 / 2
+    if many > 200:
+        return math.ceil(many)
+    low, high = 1, 2
+    while _power(effect, high, confidence) < power:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _power(effect, middle, confidence) >= power else (middle, high)
+    return high
+
+
+def _power(effect: float, count: int, confidence: float) -> float:
+    """P(|T| > t) of a noncentral t: over all deviations s, P(|Z + effect sqrt(count)| > t s), by the trapezoid."""
+    degrees, shift, limit = count - 1, effect * math.sqrt(count), t_quantile(count - 1, confidence)
+    s = np.linspace(1e-9, 1 + 8 / math.sqrt(degrees), 801)
+    logarithm = math.log(2) + degrees / 2 * math.log(degrees / 2) - math.lgamma(degrees / 2)
+    density = np.exp(logarithm + (degrees - 1) * np.log(s) - degrees / 2 * s * s)
+    phi = NormalDist().cdf
+    outside = np.array([phi(shift - limit * each) + phi(-shift - limit * each) for each in s.tolist()])
+    return float(np.trapezoid(density * outside, s))
