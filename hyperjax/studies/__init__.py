@@ -1,6 +1,11 @@
 """Studies: what to vary, the search, and its result."""
 
+from hyperjax.studies.comparing import Comparison
+from hyperjax.studies.confirming import confirm
 from hyperjax.studies.distributions import from_optuna, to_optuna
+from hyperjax.studies.importance import Importance
+from hyperjax.studies.isolating import IsolatedPoint, Isolation
+from hyperjax.studies.joint import JointEffect
 from hyperjax.studies.plan import plan
 from hyperjax.studies.ranges import Range, integer, log_integer, log_uniform, uniform
 from hyperjax.studies.samplers import SAMPLERS
@@ -8,16 +13,25 @@ from hyperjax.studies.search import StudyInterrupted, study
 from hyperjax.studies.space import Space, default_space, space
 from hyperjax.studies.space_file import read_space, to_toml
 from hyperjax.studies.study import Effect, EffectPoint, Study, Trial
+from hyperjax.studies.winner import Candidate, Winner
 
 __all__ = [
     "SAMPLERS",
+    "Candidate",
+    "Comparison",
     "Effect",
     "EffectPoint",
+    "Importance",
+    "IsolatedPoint",
+    "Isolation",
+    "JointEffect",
     "Range",
     "Space",
     "Study",
     "StudyInterrupted",
     "Trial",
+    "Winner",
+    "confirm",
     "default_space",
     "from_optuna",
     "integer",

@@ -59,7 +59,7 @@ class Asked:
         count = 0 if self._study.stopped else min(self._batch, self.total - len(self.told))
         rng = np.random.default_rng([self._seed, self._batches])
         sampler = self._sampler
-        with _quiet():
+        with quiet():
             self._study.sampler = self._built(sampler) if isinstance(sampler, str) else sampler
             self._open = [self._one(rng) for _ in range(count)]
         self._batches += 1
@@ -71,7 +71,7 @@ class Asked:
         What diverged is told as infinitely bad, not as failed: TPE passes failed trials over, and would go on where
         training blows up; CMA-ES and NSGA-II wait until a generation is full of trials that did not fail.
         """
-        with _quiet():
+        with quiet():
             for (trial, values), score in zip(self._open, scores, strict=True):
                 self._study.tell(trial, self._sign if math.isnan(score) else score)
                 self.told.append((values, score))
@@ -121,13 +121,13 @@ class _Stopping(optuna.Study):
 def _study(direction: str) -> _Stopping:
     storage = optuna.storages.InMemoryStorage()
     way = optuna.study.StudyDirection.MAXIMIZE if direction == "max" else optuna.study.StudyDirection.MINIMIZE
-    with _quiet():
+    with quiet():
         storage.create_new_study([way], "hyperjax")
     return _Stopping("hyperjax", storage, pruner=optuna.pruners.NopPruner())
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Optuna says nothing: its log of studies in memory, and its warnings of what was chosen here with open eyes."""
     logger = logging.getLogger("optuna")
     level = logger.level

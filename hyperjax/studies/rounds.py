@@ -50,6 +50,7 @@ class Rounds:
         self.conditions: dict[str, Any] = {"programs": 0, "sampling_seconds": 0.0}
         self._task, self._space, self._base, self._source = task, space, base, source
         self._seeds, self._batch, self._layout, self._width = seeds, batch, layout, width
+        self.width: int | None = None  # of the narrowest chunks that are compiled
         self._programs: set[int] = set()
         self._room: dict[str, list[Recipe]] = {}  # what the programs of a structure must hold beside what was drawn
 
@@ -61,6 +62,7 @@ class Rounds:
             self._programs |= {id(group.trainer) for group in engine.groups}
             self.conditions["programs"] = len(self._programs)
             engine.compile()
+            self.width = min(group.width for group in engine.groups)
             if progress is not None and first == 0:
                 progress(0, self._source.total)
 
@@ -76,6 +78,11 @@ class Rounds:
         """A trial's runs, one a seed; None when one has not ended."""
         places = range(trial * len(self._seeds), (trial + 1) * len(self._seeds))
         return tuple(self.runs[place] for place in places) if all(place in self.runs for place in places) else None
+
+    @property
+    def room(self) -> tuple[Recipe, ...]:
+        """What the programs must hold: with it and the width, what comes later finds them compiled."""
+        return tuple(recipe for recipes in self._room.values() for recipe in recipes)
 
     def _ask(self) -> bool:
         begin = time.perf_counter()

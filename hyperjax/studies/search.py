@@ -128,7 +128,10 @@ def study(
             continuous=frozenset(n for n, entry in ranges.items() if not entry.integer),
             ranges=ranges,
             fixed={name: text for name, text in space.described().items() if name not in searched},
+            default=space.default(recipe),
             test=_on_test(task, made, task.direction),
+            _room=rounds.room,
+            _width=rounds.width,
             conditions={
                 **_machine(),
                 **rounds.conditions,

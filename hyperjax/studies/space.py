@@ -184,6 +184,12 @@ class Space:
         """The recipe of a sample: `base` (default `Recipe()`) with the values that can matter in place."""
         return (base or Recipe()).replace(**_nested(self.meaningful(values, base), base or Recipe()))
 
+    def default(self, base: Recipe | None = None) -> Recipe:
+        """The recipe of who searches nothing: the fixed values in place, and for all that is searched `base`'s own."""
+        searched = self.searched
+        fixed = {name: entry for name, entry in self.entries.items() if name not in searched}
+        return self.recipe({name: e[0] if isinstance(e, list) else e for name, e in fixed.items()}, base)
+
     def meaningful(self, values: Mapping[str, Any], base: Recipe | None = None) -> dict[str, Any]:
         """The values that can matter beside one another: no momentum for Adagrad, no argument of another schedule."""
         base = base or Recipe()

@@ -3,13 +3,20 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
 from hyperjax.checks import one_of, positive_integer
 from hyperjax.statistics import Interval, mean_interval
+from hyperjax.studies.comparing import Comparison, compare
+from hyperjax.studies.dataframe import dataframe
+from hyperjax.studies.groups import grouped
+from hyperjax.studies.importance import Importance, importance
+from hyperjax.studies.isolating import Isolation, isolate
+from hyperjax.studies.joint import JointEffect, joint_effect
 from hyperjax.studies.ranges import Range
+from hyperjax.studies.winner import Winner
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
@@ -101,6 +108,8 @@ class Study:
         ranges: name -> the range that it was searched over, where it was one.
         fixed: name -> the one value that the space gave it, as text.
         test: metrics of the best trial on the test set, empty when the task has none.
+        default: the recipe of who searches nothing: the study's `recipe` with the space's fixed values.
+        winner: what fresh seeds say of the best trials, from `hyperjax.studies.confirm`.
         conditions: how it was run: versions, device, cores, layout, seconds in all, compiling and training, programs.
     """
 
@@ -115,7 +124,11 @@ class Study:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
+    default: Recipe | None = None
+    winner: Winner | None = None
     conditions: Mapping[str, Any] = field(default_factory=dict)
+    _room: tuple[Recipe, ...] = field(default=(), repr=False)  # by these the programs that are compiled are found again
+    _width: int | None = field(default=None, repr=False)
 
     @property
     def ranking(self) -> tuple[Trial, ...]:
@@ -139,14 +152,22 @@ class Study:
         return self.ranking[0]
 
     @property
+    def chosen(self) -> Trial:
+        """The winner by fresh seeds where they were asked, else the best trial.
+
+        Raises: ValueError as `best`.
+        """
+        return self.best if self.winner is None else self.winner.trial
+
+    @property
     def edges(self) -> dict[str, str]:
-        """The ranges at whose end the best trial lies, in the outer 5 %: name -> "low" or "high".
+        """The ranges at whose end the chosen trial lies, in the outer 5 %: name -> "low" or "high".
 
         The best value may then lie outside, so a wider range is worth a search.
         """
-        if not self.trials or math.isnan(self.best.score):
+        if not self.trials or math.isnan(self.chosen.score):
             return {}
-        shares = {n: r.share(self.best.values[n]) for n, r in self.ranges.items() if n in self.best.values}
+        shares = {n: r.share(self.chosen.values[n]) for n, r in self.ranges.items() if n in self.chosen.values}
         return {n: "low" if share <= EDGE else "high" for n, share in shares.items() if not EDGE < share < 1 - EDGE}
 
     @property
@@ -163,41 +184,86 @@ class Study:
             )
         return rows
 
-    def effect(self, name: str, bins: int = 8) -> Effect:
-        """How the metric moves with one hyperparameter, over all trials that did not diverge.
+    @overload
+    def effect(self, name: str, other: None = None, *, bins: int | None = None) -> Effect: ...
+    @overload
+    def effect(self, name: str, other: str, *, bins: int | None = None) -> JointEffect: ...
+    def effect(self, name: str, other: str | None = None, *, bins: int | None = None) -> Effect | JointEffect:
+        """How the metric moves with one hyperparameter, or with two, over all trials that did not diverge.
 
         Args:
-            name: a searched hyperparameter.
-            bins: how many bins of equal counts a number is cut into, at most.
-        Returns: for each bin or choice the mean with a 95 % Student interval over trials.
+            name: a searched hyperparameter; other: another, for a grid of both.
+            bins: how many bins of equal counts a number is cut into, at most; None is 8, of a grid what leaves four
+                trials a cell if they spread evenly, 2 to 8.
+        Returns: for each bin or choice, or pair of them, the mean with a 95 % Student interval over trials.
         Raises: ValueError for a name that was not searched, or bins below 1.
         """
         one_of("name", name, self.space)
-        positive_integer("bins", bins)
+        if bins is not None:
+            positive_integer("bins", bins)
+        if other is not None:
+            cells = sum(math.isfinite(trial.score) for trial in self.trials) / 4
+            return joint_effect(self, name, other, bins or min(max(round(cells**0.5), 2), 8))
+        bins = 8 if bins is None else bins
         counted = [t for t in self.trials if math.isfinite(t.score) and name in t.values]
         values, scores = [t.values[name] for t in counted], np.array([t.score for t in counted])
-        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        points: tuple[EffectPoint, ...] = ()
-        binned = numeric and bool(values) and (name in self.continuous or len(set(values)) > bins)
-        if binned:
-            order = np.argsort(np.asarray(values, np.float64), kind="stable")
-            parts = np.array_split(order, min(bins, len(values)))
-            points = tuple(_point(np.asarray(values)[part], scores[part]) for part in parts)
-        else:
-            distinct: list[Any] = []
-            for value in sorted(values) if numeric else values:
-                if value not in distinct:  # a list among the choices cannot be hashed
-                    distinct.append(value)
-            points = tuple(_choice(value, scores[[v == value for v in values]], i) for i, value in enumerate(distinct))
-        kind = "number" if binned else "choice"
+        kind, groups = grouped(values, bins, name in self.continuous)
+        points = tuple(EffectPoint(*g[:3], len(g.members), mean_interval(scores[g.members])) for g in groups)
         return Effect(name, self.metric, self.direction, kind, name in self.logs, points, tuple(values), tuple(scores))
 
+    def compare(self, a: int, b: int) -> Comparison:
+        """Two trials, seed by seed: what a seed does to both recipes cancels in the difference.
 
-def _point(values: np.ndarray, scores: np.ndarray) -> EffectPoint:
-    low, high = float(values.min()), float(values.max())
-    return EffectPoint(f"{low:.3g} to {high:.3g}", low, high, len(scores), mean_interval(scores))
+        Args:
+            a, b: numbers of the trials.
+        Returns: the differences b - a with their interval, which trial is shown to be better, how many seeds it takes.
+        Raises: ValueError for a number that no trial has.
+        """
+        return compare(self, a, b)
 
+    def importance(self, method: str = "fanova", seed: int = 0) -> Importance:
+        """How much each searched hyperparameter mattered, by Optuna's evaluators, with intervals.
 
-def _choice(value: Any, scores: np.ndarray, place: int) -> EffectPoint:
-    label = str(getattr(value, "__name__", value)) if callable(value) else str(value)
-    return EffectPoint(label, float(place), float(place), len(scores), mean_interval(scores))
+        Trials that diverged have no score and are left out. A hyperparameter that could not matter in a trial
+        (momentum beside Adam) is given one that another trial had: a space draws it independently, so this is the space
+        itself, in which it matters as often as it did. Numbers are measured along their range, logarithmic or not.
+
+        Args:
+            method: "fanova": shares of the scores' variance over the space that each name explains alone, in a forest
+                of trees, of at most 400 trials; what is left to 1 is in their interplay. "ped_anova": what sets the
+                best tenth of trials apart, as shares of 1 over the names; it wants 50 trials or more.
+            seed: of the trees and of what is drawn.
+        Returns: shares, largest first. The 95 % intervals are Student's over 8 random halves of the trials, whose
+            spread is that of the whole (the jackknife that leaves half out). NaN with a `note` where there are fewer
+            than 8 trials with a score, or nothing varies.
+        Raises: ValueError for another method.
+        Source: Hutter et al. 2014, proceedings.mlr.press/v32/hutter14; Watanabe et al. 2023, arXiv:2304.10255.
+        """
+        return importance(self, method, seed)
+
+    def isolate(self, name: str, draws: int | None = None, bins: int = 4) -> Isolation:
+        """The values of one hyperparameter compared, each at its own best setting of all the others.
+
+        The best of more trials is better by luck alone, so every value is given equally many: its number is the
+        expected best of `draws` of its trials, chosen at random. A trial that diverged counts as the study's worst.
+
+        Args:
+            name: the hyperparameter that is asked about; the others are nuisances, tuned apart for each of its values.
+            draws: trials of each value; None is half as many as the rarest value has, since a best of nearly all has no
+                interval that holds.
+            bins: how many bins of equal counts a number is cut into, at most.
+        Returns: for each value its trials, the best one and the expected best with a 95 % interval (see `best_of`).
+        Raises: ValueError for a name that was not searched, or numbers below 1.
+        Source: the roles are those of Godbole et al. 2023, Deep Learning Tuning Playbook.
+        """
+        return isolate(self, name, draws, bins)
+
+    def dataframe(self) -> Any:
+        """A `pandas.DataFrame` with a row for each trial and seed: a mean makes one a trial of it, as `table` has them.
+
+        Columns: trial, rank and seed (int64), the searched hyperparameters (Int64, float64, or categories of text;
+        missing where they could not matter), the ranking metric (float64), diverged_at (Int64), finished (bool).
+
+        Raises: ValueError where pandas is not installed.
+        """
+        return dataframe(self)
