@@ -1,30 +1,44 @@
 """`plot(x)`: the figure that belongs to a result."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hyperjax.checks import one_of, positive_integer
+from hyperjax.reports.answers import importance_figure, isolation_figure, joint_figure
 from hyperjax.reports.curves import curves_figure, study_curves, study_texts
 from hyperjax.reports.effects import effect_figure
 from hyperjax.reports.runs import loss_figure, metric_figures, rate_figure, runs_figures, schedule_figure, stacked
 from hyperjax.reports.tables import searched_names
+from hyperjax.reports.winner import winner_figure
 from hyperjax.schedules import Schedule
+from hyperjax.studies.importance import Importance
+from hyperjax.studies.isolating import Isolation
+from hyperjax.studies.joint import JointEffect
 from hyperjax.studies.study import Effect, Study
+from hyperjax.studies.winner import Winner
 from hyperjax.training.record import Run, Runs
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 KINDS = "a study, an effect, a run, several runs or a schedule"
+ANSWERS: "dict[type, Callable[[Any], Figure]]" = {
+    Effect: effect_figure,
+    JointEffect: joint_figure,
+    Importance: importance_figure,
+    Isolation: isolation_figure,
+    Winner: winner_figure,
+}
 
 
 def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Figure":
     """Draw a result.
 
     Args:
-        x: a study (learning curves of all trials), one of its effects, a run (loss, metrics, learning rate), several
-            runs (their curves), or a schedule.
+        x: a study (learning curves of all trials), one of its answers (an effect of one name or two, an importance, an
+            isolation, a winner), a run (loss, metrics, learning rate), several runs (their curves), or a schedule.
         metric: for a study, which recorded metric to draw; None is the one that ranks.
         steps: for a schedule, how many steps from 0; None is 1000.
     Returns: a Plotly figure, which a notebook shows by itself.
@@ -42,8 +56,8 @@ def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Fig
         known = dict.fromkeys(name for trial in x.trials for run in trial.runs for name in run.metrics)
         chosen = x.metric if metric is None else one_of("metric", metric, known)
         return curves_figure(study_curves(x, chosen, study_texts(x, searched_names(x))), chosen)
-    if isinstance(x, Effect):
-        return effect_figure(x)
+    if type(x) in ANSWERS:
+        return ANSWERS[type(x)](x)
     if isinstance(x, Run):
         return stacked(list(run_figures(x).values()))
     if isinstance(x, Runs):

@@ -10,7 +10,9 @@ from typing import Any
 from hyperjax.reports.files import write_whole
 from hyperjax.reports.report import report
 from hyperjax.reports.tables import trials_csv
+from hyperjax.statistics import Interval
 from hyperjax.studies.study import Study
+from hyperjax.studies.winner import Winner
 
 FILES = ("report.html", "trials.csv", "best.json")
 
@@ -65,11 +67,36 @@ def summary(study: Study) -> dict[str, Any]:
             "scores": [_finite(run.score) for run in best.runs],
             "test": {name: _finite(value) for name, value in study.test.items()},
         },
+        "winner": None if study.winner is None else _winner(study.winner),
         "diverged": sum(trial.diverged > 0 for trial in study.trials),
         "space": dict(study.space),
         "fixed": dict(study.fixed),
         "conditions": dict(study.conditions),
     }
+
+
+def _winner(winner: Winner) -> dict[str, Any]:
+    return {
+        "verdict": winner.verdict,
+        "trial": winner.trial.number,
+        "recipe": json.loads(winner.trial.recipe.to_json()),
+        "gain": _interval(winner.gain),
+        "gain_of": f"{winner.part}_{winner.metric.removeprefix('validation_')}",
+        winner.metric: _interval(winner.validation),
+        "test": {name: _interval(interval) for name, interval in winner.test.items()},
+        "claimed": _finite(winner.claimed),
+        "flattery": _interval(winner.flattery),
+        "seeds": list(winner.seeds),
+        "ranking_seeds": list(winner.ranking_seeds),
+        "candidates": [candidate.trial for candidate in winner.candidates],
+        "default": json.loads(winner.default.to_json()),
+        "wins": winner.wins,
+        "seeds_needed": _finite(winner.seeds_needed),
+    }
+
+
+def _interval(interval: Interval) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in interval._asdict().items()}
 
 
 def _finite(value: float) -> float | None:

@@ -72,11 +72,16 @@ def trials_table(study: Study, trials: Sequence[Trial], caption: str, sorts: boo
 def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
     """A small table of text."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    body = "".join(f"<tr>{''.join(f'<td class=wrap>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
+    body = "".join(f"<tr>{''.join(_plain_cell(cell) for cell in row)}</tr>\n" for row in rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n"
     )
+
+
+def _plain_cell(text: str) -> str:
+    """Words wrap, a number of one word does not."""
+    return f"<td class={'wrap' if len(text) > 12 else 'short'}>{escape(text)}</td>"
 
 
 def _measured(value: float, text: str) -> tuple[str, float | None]:

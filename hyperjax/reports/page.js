@@ -23,15 +23,17 @@
       if (/^[xy]axis/.test(key)) Object.assign(axis, { gridcolor: color("grid"), linecolor: color("line") });
     }
     for (const trace of figure.data) {
-      const { role, fill } = trace.meta ?? {};
+      const { role, fill, scale, words } = trace.meta ?? {};
       if (fill) trace.fillcolor = color(fill);
+      if (scale) trace.colorscale = scale.map((name, i) => [i / (scale.length - 1), color(name)]);
+      if (words) trace.textfont.color = color(words);
       if (role) {
         if (trace.line) trace.line.color = color(role);
         if (trace.marker) {
           trace.marker.color = color(role);
           if (trace.marker.line) trace.marker.line.color = color(role);
         }
-        if (trace.error_y) trace.error_y.color = color(role);
+        for (const bars of [trace.error_x, trace.error_y]) if (bars) bars.color = color(role);
       }
       if (trace.customdata && data.texts) trace.text = trace.customdata.map((key) => data.texts[key] ?? "");
     }

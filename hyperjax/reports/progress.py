@@ -9,10 +9,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def trial_progress(console: "Console", programs: str = "") -> Iterator[Callable[[int, int], None]]:
+def trial_progress(
+    console: "Console", programs: str = "", doing: str = "training", noun: str = "trials"
+) -> Iterator[Callable[[int, int], None]]:
     """Show a bar while the block runs; yields the callback `progress(done, total)` that moves it.
 
-    Before the first call, `programs` are compiling, and the bar says so. It vanishes when the block raises.
+    Before the first call, `programs` are compiling, and the bar says so; then what it is `doing`, and how many of the
+    `noun` a second. It vanishes when the block raises.
     """
     import time
 
@@ -38,10 +41,10 @@ def trial_progress(console: "Console", programs: str = "") -> Iterator[Callable[
         if done and seconds:
             rate = done / seconds
             left = (total - done) / rate
-            speed = f"{rate:.1f} trials/s, {left:.0f} s left" if done < total else f"{rate:.1f} trials/s"
+            speed = f"{rate:.1f} {noun}/s" + (f", {left:.0f} s left" if done < total else "")
         else:
             speed = ""
-        bar.update(shown, description="training", completed=done, total=total, speed=speed)
+        bar.update(shown, description=doing, completed=done, total=total, speed=speed)
 
     bar.start()
     try:

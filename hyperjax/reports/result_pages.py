@@ -1,7 +1,9 @@
-"""Pages of single runs, sets of runs, effects and schedules."""
+"""Pages of single runs, sets of runs, a study's answers and schedules."""
 
 import math
+from typing import TYPE_CHECKING
 
+from hyperjax.reports.answers import importance_figure, isolated_label, isolation_figure, joint_figure
 from hyperjax.reports.effects import effect_figure, variance_share
 from hyperjax.reports.figures import run_figures, schedule_values
 from hyperjax.reports.html_tables import plain_table
@@ -9,8 +11,14 @@ from hyperjax.reports.page import Page, code_block, escape, facts, figure_holder
 from hyperjax.reports.runs import ranked_runs, run_text, runs_figures, schedule_figure
 from hyperjax.reports.wording import number, plural, recipe_code, spoken, value_text
 from hyperjax.schedules import Schedule
+from hyperjax.studies.importance import Importance
+from hyperjax.studies.isolating import Isolation
+from hyperjax.studies.joint import JointEffect
 from hyperjax.studies.study import Effect
 from hyperjax.training.record import Run, Runs
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 
 def run_page(run: Run) -> Page:
@@ -68,6 +76,50 @@ def effect_page(effect: Effect) -> Page:
     ]
     table = plain_table([effect.name, "trials", "mean", "low", "high"], rows, "Means with 95 % Student intervals")
     page.sections.append(section("effect", "Effect", figure_holder("effect", heading) + table))
+    return page
+
+
+def joint_page(joint: JointEffect) -> Page:
+    """Two hyperparameters together: the heat map and its numbers."""
+    heading = f"{spoken(joint.metric).capitalize()} over {joint.names[0]} and {joint.names[1]}"
+    counted = sum(map(sum, joint.trials))
+    rows = [
+        [row, column, str(joint.trials[i][j]), *(number(value, 4) for value in joint.intervals[i][j])]
+        for i, row in enumerate(joint.labels[0])
+        for j, column in enumerate(joint.labels[1])
+    ]
+    heads = [*joint.names, "trials", "mean", "low", "high"]
+    lead = f"{plural(counted, 'trial')} that did not diverge."
+    return _answer_page(heading, lead, joint_figure(joint), heads, rows)
+
+
+def importance_page(importance: Importance) -> Page:
+    """What mattered: the shares with their intervals."""
+    heading = f"What mattered for the {spoken(importance.metric)}"
+    lead = importance.note or f"By {importance.method}, over {plural(importance.trials, 'trial')} with a score."
+    rows = [[name, *(number(value) for value in share)] for name, share in importance.shares.items()]
+    heads = ["hyperparameter", "share", "low", "high"]
+    return _answer_page(heading, lead, importance_figure(importance), heads, rows)
+
+
+def isolation_page(isolation: Isolation) -> Page:
+    """One hyperparameter's values at their best: the figure and its numbers."""
+    heading = f"{spoken(isolation.metric).capitalize()} of each {isolation.name} at its best"
+    lead = f"The expected best of {plural(isolation.draws, 'trial')} of each."
+    rows = [
+        [isolated_label(point), str(point.trials), str(point.diverged), value_text(point.best)]
+        + [number(value, 4) for value in point.interval]
+        for point in isolation.points
+    ]
+    heads = [isolation.name, "trials", "diverged", "best trial", "expected best", "low", "high"]
+    return _answer_page(heading, lead, isolation_figure(isolation), heads, rows)
+
+
+def _answer_page(heading: str, lead: str, figure: "Figure", heads: list[str], rows: list[list[str]]) -> Page:
+    page = Page(heading, _header("HyperJAX study", heading, lead))
+    page.figures["answer"] = figure
+    table = plain_table(heads, rows, "Means with 95 % intervals")
+    page.sections.append(section("answer", "Answer", figure_holder("answer", heading) + table))
     return page
 
 

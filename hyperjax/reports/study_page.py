@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from hyperjax.reports.answer_sections import importance_section, isolation_section
 from hyperjax.reports.curves import MOST_POINTS, curves_figure, study_curves, study_texts
 from hyperjax.reports.effects import MOST_DOTS, effect_figure, ranked_effects
 from hyperjax.reports.html_tables import plain_table, trials_table
 from hyperjax.reports.page import Page, code_block, conditions, escape, facts, figure_holder, section
 from hyperjax.reports.tables import searched_names
+from hyperjax.reports.winner import winner_notes, winner_section, winner_sentence
 from hyperjax.reports.wording import (
     edge_notes,
     half_width,
+    in_short,
     is_number,
     number,
     plural,
@@ -33,9 +36,11 @@ def study_page(study: Study) -> Page:
     page.texts = study_texts(study, searched_names(study))
     if study.trials:
         scored = any(math.isfinite(trial.score) for trial in study.trials)
+        page.sections += [winner_section(study.winner, page)] if study.winner is not None else []
         page.sections += [_best(study)] if scored else []
         page.sections.append(_curves(study, page))
-        page.sections += [_effects(study, page)] if scored else []
+        page.sections += [importance_section(study, page), _effects(study, page)] if scored else []
+        page.sections += [isolation_section(study, page)] if scored else []
         page.sections.append(_all_trials(study))
     page.sections.append(_how(study))
     return page
@@ -46,6 +51,8 @@ def answer(study: Study) -> str:
     count = len(study.trials)
     if not count:
         return "No trial was finished, so there is nothing to compare."
+    if study.winner is not None:
+        return winner_sentence(study.winner)
     best, metric = study.best, spoken(study.metric)
     if math.isnan(best.score):
         diverged = sum(trial.diverged > 0 for trial in study.trials)
@@ -53,7 +60,7 @@ def answer(study: Study) -> str:
             return f"No trial has a {metric} that is a number, so there is no best recipe."
         which = "The only trial" if count == 1 else f"All {count} trials"
         return f"{which} diverged, so there is no best recipe: lower learning rates or gradient clipping come next."
-    words = _in_short(best.values, best.recipe)
+    words = in_short(best.values, best.recipe)
     spread = half_width(best.interval)
     within = f" ± {number(spread, 2)} over {len(study.seeds)} seeds" if math.isfinite(spread) else ""
     name = study.metric.removeprefix("validation_")
@@ -62,15 +69,6 @@ def answer(study: Study) -> str:
     test = "".join(f", {key} {number(value, 4)}" for key, value in shown.items())
     head = "The only trial" if count == 1 else f"Best of {count}"
     return f"{head}: trial {best.number}{words}, {metric} {number(best.score, 4)}{within}{test}."
-
-
-def _in_short(values: Mapping[str, Any], recipe: Any) -> str:
-    """The optimizer and its rate where they are plain, else the first few searched values."""
-    optimizer = values.get("optimizer", getattr(recipe, "optimizer", None))
-    rate = values.get("learning_rate", getattr(recipe, "learning_rate", None))
-    if isinstance(optimizer, str) and is_number(rate):
-        return f", {optimizer} at learning rate {number(rate)}"
-    return "".join(f", {spoken(name)} {value_text(value)}" for name, value in list(values.items())[:3])
 
 
 def _header(study: Study) -> str:
@@ -90,7 +88,9 @@ def _header(study: Study) -> str:
     lead, _, rest = answer(study).partition(":")
     told = f"<strong>{escape(lead)}:</strong>{escape(rest)}" if rest else escape(lead)
     parts.append(f'<p class="answer">{told}</p>')
-    if study.trials and not math.isnan(study.best.score):
+    if study.winner is not None:
+        parts += [f'<p class="note">{escape(note)}</p>' for note in winner_notes(study.winner)]
+    elif study.trials and not math.isnan(study.best.score):
         if len(study.trials) > 1 and study.test:
             parts.append(
                 '<p class="note">Chosen by validation, which flatters the winner of many trials; the test set took no '
@@ -101,7 +101,7 @@ def _header(study: Study) -> str:
     parts += [f'<p class="note">{escape(note)}</p>' for note in edge_notes(study)]
     parts.append(facts(pairs))
     if study.trials and not math.isnan(study.best.score):
-        parts.append(code_block(recipe_code(study.best.recipe), f"The recipe of trial {study.best.number}"))
+        parts.append(code_block(recipe_code(study.chosen.recipe), f"The recipe of trial {study.chosen.number}"))
     return "\n".join(parts)
 
 

@@ -70,6 +70,15 @@ def value_text(value: Any, digits: int = 3) -> str:
     return str(getattr(value, "__name__", value))
 
 
+def in_short(values: Mapping[str, Any], recipe: Any) -> str:
+    """The optimizer and its rate where they are plain, else the first few searched values."""
+    optimizer = values.get("optimizer", getattr(recipe, "optimizer", None))
+    rate = values.get("learning_rate", getattr(recipe, "learning_rate", None))
+    if isinstance(optimizer, str) and is_number(rate):
+        return f", {optimizer} at learning rate {number(rate)}"
+    return "".join(f", {spoken(name)} {value_text(value)}" for name, value in list(values.items())[:3])
+
+
 def spoken(name: str) -> str:
     """A field or metric in words.
 
@@ -122,10 +131,10 @@ def trial_state(trial: Trial) -> str:
 
 
 def edge_notes(study: Study) -> list[str]:
-    """A sentence for each range at whose end the best trial lies."""
+    """A sentence for each range at whose end the chosen trial lies."""
     notes = []
     for name, end in study.edges.items():
-        value, best = study.ranges[name], study.best.values[name]
+        value, best = study.ranges[name], study.chosen.values[name]
         notes.append(
             f"The best {spoken(name)}, {number(best)}, is at the {end} end of its range, {number(value.low)} to "
             f"{number(value.high)}: search beyond it."

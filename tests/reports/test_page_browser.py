@@ -91,7 +91,8 @@ def test_everything_is_drawn_quietly_and_fits(browser, address, study, scheme, w
         " [f.dataset.figure, f.querySelectorAll('.scatterlayer .trace').length, f.getBoundingClientRect().width])"
     )
     assert drawn[0][0] == "curves-validation_accuracy"
-    assert len(drawn) == 1 + len(study.space)
+    answers = ["importance", "joint", "isolation-optimizer", "isolation-schedule", "isolation-batch_size"]
+    assert len(drawn) == 1 + len(study.space) + len(answers) and {name for name, *_ in drawn} >= set(answers)
     assert all(traces >= 1 and wide > 250 for _, traces, wide in drawn)
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert browser.execute_script("return innerWidth") == width
