@@ -130,6 +130,46 @@ def test_a_sampler_and_its_batches(run, made, tiny, tmp_path):
     assert len(table(tmp_path / "o")) == 4
 
 
+def test_a_script_can_ask_for_a_gain(run, made, tmp_path):
+    space = tmp_path / "s.toml"
+    common = ("--epochs", 3, "--space", space, "--output", tmp_path / "o", "--no-cache", "--overwrite", "--fresh", 4)
+    space.write_text("learning_rate = [0.1, 0.05]\nbatch_size = 10\n")
+    code, out, err = run("study", "made", "--require-gain", *common)
+    winner = json.loads((tmp_path / "o" / "best.json").read_text())["winner"]
+    assert (code, err, winner["verdict"]) == (0, "", "better") and winner["gain"]["low"] > 0
+    assert winner["default"] == {"batch_size": 10, "epochs": 3} and len(winner["seeds"]) == 4
+    first = " ".join(out.split()).index("Winner: trial ")
+    assert "test accuracy" in out and first < " ".join(out.split()).index("best 2 of 2")
+    assert "<strong>Winner:</strong>" in (tmp_path / "o" / "report.html").read_text()
+    space.write_text("learning_rate = [1e-6, 2e-6]\nbatch_size = 10\n")
+    code, out, err = run("study", "made", "--require-gain", "--json", *common)
+    assert (code, json.loads(out)["winner"]["verdict"]) == (3, "not shown")
+    assert run("study", "made", *common)[0] == 0
+    code, out, _ = run("study", "made", "--confirm", 0, *common)
+    assert (
+        code == 0 and "Winner" not in out and json.loads((tmp_path / "o" / "best.json").read_text())["winner"] is None
+    )
+
+
+def test_a_study_without_a_winner_is_kept(run, made, tiny, tmp_path, monkeypatch):
+    common = ("study", "made", "--trials", 2, "--epochs", 1, "--space", tiny, "--output", tmp_path / "o", "--no-cache")
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hyperjax.studies.confirm", interrupted)
+    code, out, _ = run(*common)
+    assert code == 130 and "Interrupted: 2 finished trials were kept." in out and len(table(tmp_path / "o")) == 2
+
+    def refused(*_, **__):
+        raise ValueError("batch_size must be at most the 20 training examples of made, got 32")
+
+    monkeypatch.setattr("hyperjax.studies.confirm", refused)
+    code, out, _ = run(*common, "--overwrite", "--require-gain")
+    assert code == 3 and "No winner: batch_size must be at most the 20 training examples" in out
+    assert len(table(tmp_path / "o")) == 2
+
+
 def test_a_folder_that_holds_a_study_is_kept_unless_told(run, made, tiny, tmp_path):
     arguments = (
         "study",
@@ -186,6 +226,9 @@ def test_version_tasks_and_help_teach(run):
     assert code == 0 and "hyperjax study digits --trials 256 --output out" in out and "{low = 1e-4, high = 1.0" in out
     for option in (
         "--sampler",
+        "--confirm",
+        "--fresh",
+        "--require-gain",
         "--batch",
         "--trials",
         "--seeds",
@@ -225,6 +268,9 @@ BAD = [
     (("study", "digits", "--seed", "x"), "seed must be a whole number of at least 0, got 'x'"),
     (("study", "digits", "--sampler", "tpee"), "got 'tpee'; did you mean 'tpe'?"),
     (("study", "digits", "--sampler", "grid"), "sampler must be another than 'grid' for ranges, got 'grid' with lea"),
+    (("study", "digits", "--confirm", "-1"), "confirm must be a whole number of at least 0, got -1"),
+    (("study", "digits", "--confirm", "0", "--require-gain"), "confirm must be at least 1 with --require-gain, got 0"),
+    (("study", "digits", "--fresh", "1"), "fresh must be a whole number of at least 2, got 1"),
     (("study", "digits", "--batch", "0"), "batch must be a whole number of at least 1, got 0"),
     (("study", "digits", "--batch", "many"), "batch must be a whole number of at least 1, got 'many'"),
     (
