@@ -34,17 +34,15 @@ def importance_section(study: Study, page: Page) -> str:
 def isolation_section(study: Study, page: Page) -> str:
     """Every searched choice, its values compared at their best."""
     panels = []
-    draws = set()
     for name in study.space:
         if name in study.ranges or name in study.continuous:
             continue
         found = study.isolate(name)
         finite = [point for point in found.points if math.isfinite(point.interval.mean)]
-        if found.kind != "choice" or len(finite) < 2:
+        if found.kind != "choice" or len(finite) < 2 or found.draws < 2:  # a best of one is a mean, as above
             continue
         page.figures[f"isolation-{name}"] = isolation_figure(found)
-        draws.add(found.draws)
-        counts = ", ".join(f"{isolated_label(point)} {point.trials}" for point in found.points)
+        counts = ", ".join(f"{isolated_label(point)} ({point.trials})" for point in found.points)
         panels.append(_panel(f"isolation-{name}", name, f"best of {found.draws}; trials: {counts}"))
     if not panels:
         return ""

@@ -106,7 +106,7 @@ def joint_figure(joint: JointEffect) -> "Figure":
         | {"tickvals": list(range(len(labels))), "ticktext": [_cut(label, kind) for label in labels]}
         for name, labels, kind in zip(joint.names, joint.labels, joint.kinds, strict=True)
     ]
-    figure = go.Figure(layout=layout(xaxis=axes[1], yaxis=axes[0]))
+    figure = go.Figure(layout=layout(xaxis=axes[1], yaxis=axes[0], margin={"l": 48, "r": 12, "t": 32, "b": 40}))
     figure.add_heatmap(
         z=[rounded(row) for row in shown],
         text=hover,

@@ -98,13 +98,13 @@ def winner_figure(winner: Winner) -> "Figure":
         x=rounded([candidate.claimed for candidate in candidates]),
         y=list(range(len(candidates))),
         mode="markers",
-        name="claimed by the search",
+        name="claimed",
         marker={"symbol": "circle-open", "size": 10, "color": LIGHT["muted"], "line": {"width": 2}},
         hovertemplate="claimed %{x:.4g}<extra></extra>",
         meta={"role": "muted"},
     )
     means = [candidate.fresh for candidate in candidates] if winner.ranking_seeds else [winner.validation]
-    for role, name, rows in (("best", "winner, fresh seeds", [0]), ("mean", "others", list(range(1, len(means))))):
+    for role, name, rows in (("best", "winner", [0]), ("mean", "others", list(range(1, len(means))))):
         if rows:
             figure.add_scatter(
                 x=rounded([means[row].mean for row in rows]),
