@@ -1,6 +1,7 @@
 """A chunk: members that are kept and handed out together, and the block of rows that one call of a program advances."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -44,13 +45,31 @@ class Chunk:
         store: ChunkStore | None = None,
     ):
         self.trainer, self.members, self._store = trainer, members, store
-        self.settings: Settings = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *settings)
+        self.settings = _stacked(settings)
         self.roots = _roots(seeds)
         self.counter, self.done = 0, False
         self.position: Any = None  # of the stream at the counter, where there is one
         self.moving = np.ones(len(members), bool)  # those that a segment would change
         self._carry: Carry | None = None
-        self._records: Record | None = None
+        self._records: list[Record] = []  # of each segment; one concatenation at the end, not one a segment
+
+    @classmethod
+    def of(cls, parts: "Sequence[tuple[Chunk, np.ndarray]]") -> "Chunk":
+        """Rows of chunks at one place of one trainer, copied to a chunk of their own."""
+        chunk = copy(parts[0][0])
+        chunk.members = [other.members[row] for other, rows in parts for row in rows]
+        chunk._store, chunk.done = None, False
+        states = [(c.settings, c.roots, c.carry, c.records if c._records else None) for c, _ in parts]
+        rows = [_rows(state, at) for state, (_, at) in zip(states, parts, strict=True)]
+        chunk.settings, chunk.roots, chunk._carry, records = _joined(rows)
+        chunk._records = [] if records is None else [records]
+        chunk._look()
+        return chunk
+
+    def become(self, members: list[int], roots: np.ndarray, settings: Sequence[Settings]) -> None:
+        """Go on as other members, from the rows that are here."""
+        self.members, self.roots, self.settings, self.done = members, roots, _stacked(settings), False
+        self._look()
 
     def begin(self, width: int, start: tuple[PyTree, PyTree] | None = None, begun: Saved | None = None) -> None:
         """Go to where the store, or the beginning, says.
@@ -70,7 +89,7 @@ class Chunk:
                 assert self.trainer.next is not None
                 self.trainer = self.trainer.next
             self.counter, self.done, self.position = saved.counter, saved.done, saved.position
-            self._carry, self._records = saved.carry, saved.records
+            self._carry, self._records = saved.carry, [saved.records]
             self._look()
             return
         settings, roots = _idle_behind(count, *_padded((self.settings, self.roots), width))
@@ -81,14 +100,24 @@ class Chunk:
     @property
     def harvest(self) -> Harvest:
         """What the chunk has to show; nothing that follows changes it."""
-        assert self._records is not None
-        return Harvest(self._records, self.carry, self.done)
+        return Harvest(self.records, self.carry, self.done)
 
     @property
     def saved(self) -> Saved:
         """The chunk between two segments."""
-        assert self._records is not None
-        return Saved(self.trainer.phase, self.counter, self.done, self.carry, self._records, self.position)
+        return Saved(self.trainer.phase, self.counter, self.done, self.carry, self.records, self.position)
+
+    @property
+    def records(self) -> Record:
+        """Of all segments so far, on the host."""
+        assert self._records
+        if len(self._records) > 1:
+            self._records = [jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *self._records)]
+        return self._records[0]
+
+    def validations(self, column: int) -> np.ndarray:
+        """f[members, steps so far], a column of the records' validations."""
+        return np.concatenate([record.validation[:, :, column] for record in self._records], axis=1)
 
     @property
     def carry(self) -> Carry:
@@ -109,8 +138,7 @@ class Chunk:
                 return among(np.full((len(self.members), *new.shape[1:]), np.nan, new.dtype), new)
 
             carry, record = jax.tree.map(among, self.carry, carry), jax.tree.map(recorded, record)
-        parts = [record] if self._records is None else [self._records, record]
-        self._records = jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=1), *parts)
+        self._records.append(record)
         self._carry, self.position = carry, position
         self.counter += self.trainer.steps
         self._look()
@@ -134,7 +162,7 @@ class Chunk:
         at_end = self.counter >= self.trainer.total
         self.done = self.done or not self.moving.any() or (at_end and self.trainer.next is None)
         if at_end and not self.done and self.trainer.next is not None:
-            self._records = jax.tree.map(lambda leaf: leaf[:, : phase.last], self._records)
+            self._records = [jax.tree.map(lambda leaf: leaf[:, : phase.last], self.records)]
             self.trainer, self.counter, self.position = self.trainer.next, 0, None
 
     def _kept_shapes(self, width: int) -> Carry:
@@ -201,6 +229,11 @@ class Block:
 def block_of(chunk: Chunk, width: int) -> Block:
     """A chunk's own block."""
     return Block([(chunk, np.arange(len(chunk.members)))], width)
+
+
+def _stacked(settings: Sequence[Settings]) -> Settings:
+    stacked: Settings = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *settings)
+    return stacked
 
 
 def _on_host(tree: PyTree, members: int) -> Any:

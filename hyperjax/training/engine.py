@@ -36,6 +36,7 @@ class _Group(NamedTuple):
     places: list[int]  # of its members among all runs
     settings: list[Settings]  # of each member
     width: int  # members in a chunk
+    room: list[Recipe]  # what its programs hold
 
 
 class Engine:
@@ -46,6 +47,7 @@ class Engine:
         also: recipes that may come later; the programs have room for them, so that what is compiled depends on a space
             and not on the batch that was sampled from it.
         segment_steps: as in `fit`.
+        segment_epochs: epochs in a segment, whatever the batch size, but at least two steps.
         shards: devices that train each member together, instead of `devices`, over which members are spread.
         cuts: how each group was cut when its training began, in order; None decides.
     """
@@ -60,6 +62,7 @@ class Engine:
         layout: str = "auto",
         width: int | None = None,
         segment_steps: int | None = None,
+        segment_epochs: int | None = None,
         example_weights: Any = None,
         targets: Any = None,
         devices: Sequence[jax.Device] | None = None,
@@ -71,6 +74,7 @@ class Engine:
             positive_integer("width", width)
         if segment_steps is not None and positive_integer("segment_steps", segment_steps) < 2:
             raise ValueError("segment_steps must be a whole number of at least 2, got 1")
+        self._segment_epochs = None if segment_epochs is None else positive_integer("segment_epochs", segment_epochs)
         self.task, self.recipes, self.seeds = task, recipes_of(recipes), seeds_of(seeds)
         self.size = len(self.recipes) * len(self.seeds)
         self._weights = _of_runs("example_weights", example_weights, self.size, (task.size("train"),))
@@ -262,6 +266,9 @@ class Engine:
         key = group_key(own[0], self.task)
         room = [recipe for recipe in also if group_key(recipe, self.task) == key]
         settings, structure = lower_together([*own, *room], self.task)
+        if self._segment_epochs is not None:
+            epochs = self._segment_epochs
+            segment_steps = tuple(max(epochs * phase.steps_per_epoch, 2) for phase in structure.phases)
         places = [member * len(self.seeds) + seed for member in members for seed in range(len(self.seeds))]
         each = [self._own(settings[i // len(self.seeds)], place) for i, place in enumerate(places)]
         settings = [self._own(one, 0) for one in settings]
@@ -281,7 +288,7 @@ class Engine:
             known[name] = Trainer(self.task, structure, settings[0], longest, layout, segment_steps, **over)
         trainer = known[name]
         share = -(-len(places) // jax.process_count())  # so that no process is without a chunk
-        return _Group(trainer, places, each, trainer.advance.rounded(width or trainer.width(share)))
+        return _Group(trainer, places, each, trainer.advance.rounded(width or trainer.width(share)), [*own, *room])
 
     def _own(self, settings: Settings, place: int) -> Settings:
         """A run's settings, with the weights and targets that are its own."""

@@ -126,10 +126,10 @@ class Trainer:
         return (self.steps, *(() if self.next is None else self.next.cuts))
 
     def width(self, members: int) -> int:
-        """Members in a chunk, if memory allows: on CPU some hundredths of a second's worth."""
+        """Members in a chunk, if memory allows: on CPU some hundredths of a second's worth of a segment."""
         if self.layout == "vmap":
             return self.advance.rounded(min(members, WIDEST_BLOCK * len(self.advance.devices)))
-        wanted = min(WIDEST_CHUNK, SECONDS_PER_CHUNK / (self._seconds * self.total), members / self.advance.threads)
+        wanted = min(WIDEST_CHUNK, SECONDS_PER_CHUNK / (self._seconds * self.steps), members / self.advance.threads)
         return 1 << int(math.log2(max(wanted, 1.0)))  # powers of two, so that few widths are compiled
 
     def _advance(self, carry: Carry, settings: Settings, root: Any, data: Any, start: Any) -> tuple[Carry, Record]:
