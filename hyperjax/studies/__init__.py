@@ -7,6 +7,7 @@ from hyperjax.studies.importance import Importance
 from hyperjax.studies.isolating import IsolatedPoint, Isolation
 from hyperjax.studies.joint import JointEffect
 from hyperjax.studies.plan import plan
+from hyperjax.studies.pruners import PRUNERS
 from hyperjax.studies.ranges import Range, integer, log_integer, log_uniform, uniform
 from hyperjax.studies.samplers import SAMPLERS
 from hyperjax.studies.search import StudyInterrupted, study
@@ -16,6 +17,7 @@ from hyperjax.studies.study import Effect, EffectPoint, Study, Trial
 from hyperjax.studies.winner import Candidate, Winner
 
 __all__ = [
+    "PRUNERS",
     "SAMPLERS",
     "Candidate",
     "Comparison",
