@@ -15,11 +15,14 @@ from typing import Any
 
 import numpy as np
 import optuna
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
 
 from hyperjax.studies.distributions import from_params, to_optuna, to_params
 from hyperjax.studies.space import Space
 
+COMPLETE_ALONE = ("gp", "nsga2")  # learn nothing from trials that were pruned
 MOST_REFUSED = 20  # samples in a row that break a constraint, before one is drawn at random
 
 
@@ -52,7 +55,7 @@ class Asked:
         self._distributions = to_optuna(space)
         self._open: list[tuple[optuna.Trial, dict[str, Any]]] = []
         self._batches = 0
-        self._study = _study(direction)
+        self._study = study_in_memory(direction)
 
     def ask(self) -> list[dict[str, Any]]:
         """The values of the next batch; none when all trials are told or the sampler has stopped."""
@@ -65,15 +68,22 @@ class Asked:
         self._batches += 1
         return [values for _, values in self._open]
 
-    def tell(self, scores: Sequence[float]) -> None:
-        """The scores of that batch.
+    def tell(self, scores: Sequence[float], pruned: Sequence[int | None] = ()) -> None:
+        """The scores of that batch, and the epochs at which those of them that were pruned had got them.
 
         What diverged is told as infinitely bad, not as failed: TPE passes failed trials over, and would go on where
-        training blows up; CMA-ES and NSGA-II wait until a generation is full of trials that did not fail.
+        training blows up; CMA-ES and NSGA-II wait until a generation is full of trials that did not fail. What was
+        pruned is told as such, which TPE ranks behind the rest, later ones first; whoever passes those over hears of it
+        as of any other.
         """
         with quiet():
-            for (trial, values), score in zip(self._open, scores, strict=True):
-                self._study.tell(trial, self._sign if math.isnan(score) else score)
+            for (trial, values), score, epoch in zip(self._open, scores, pruned or [None] * len(scores), strict=True):
+                value = self._sign if math.isnan(score) else score
+                if epoch is None or self._sampler in COMPLETE_ALONE:
+                    self._study.tell(trial, value)
+                else:
+                    trial.report(value, epoch)
+                    self._study.tell(trial, state=TrialState.PRUNED)
                 self.told.append((values, score))
         self._open = []
 
@@ -87,7 +97,7 @@ class Asked:
             values = from_params(self._space, trial.params)
             if self._space.constraints.broken(values) is None:
                 return trial, values
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            self._study.tell(trial, state=TrialState.FAIL)
         values = self._space.sample(rng)
         self._study.enqueue_trial(to_params(self._space, values))
         return self._study.ask(self._distributions), values
@@ -105,6 +115,7 @@ class Asked:
         tpe = samplers.TPESampler(seed=own, multivariate=name == "tpe", constant_liar=True)
         if name == "cmaes":  # which knows numbers alone: choices are left to TPE
             rest: dict[str, Any] = {"independent_sampler": tpe, "warn_independent_sampling": False}
+            rest["consider_pruned_trials"] = True
             return samplers.CmaEsSampler(popsize=size, seed=own, **rest)
         return tpe
 
@@ -118,12 +129,13 @@ class _Stopping(optuna.Study):
         self.stopped = True
 
 
-def _study(direction: str) -> _Stopping:
+def study_in_memory(direction: str, pruner: BasePruner | None = None) -> _Stopping:
+    """A study of Optuna's that is kept nowhere."""
     storage = optuna.storages.InMemoryStorage()
     way = optuna.study.StudyDirection.MAXIMIZE if direction == "max" else optuna.study.StudyDirection.MINIMIZE
     with quiet():
         storage.create_new_study([way], "hyperjax")
-    return _Stopping("hyperjax", storage, pruner=optuna.pruners.NopPruner())
+    return _Stopping("hyperjax", storage, pruner=pruner or optuna.pruners.NopPruner())
 
 
 @contextlib.contextmanager

@@ -34,8 +34,8 @@ class Source(Protocol):
     def ask(self) -> list[dict[str, Any]]:
         """The values of the next batch; none at the end."""
 
-    def tell(self, scores: Sequence[float]) -> None:
-        """The scores of the batch that was asked for last, NaN for what diverged."""
+    def tell(self, scores: Sequence[float], pruned: Sequence[int | None] = ()) -> None:
+        """The scores of the batch that was asked for last, NaN for what diverged; and the epochs of pruned ones."""
 
 
 def check_sampler(sampler: Any, space: Space | None = None) -> None:
@@ -85,7 +85,7 @@ class Drawn:
         """The next ones."""
         return list(itertools.islice(self._values, self._batch))
 
-    def tell(self, scores: Sequence[float]) -> None:
+    def tell(self, scores: Sequence[float], pruned: Sequence[int | None] = ()) -> None:
         """Nothing follows from it."""
 
 
