@@ -175,6 +175,13 @@ class Cohort:
         found = ((member, self._places.get(member)) for member in members)
         return [member for member, place in found if place is not None and place[0].moving[place[1]]]
 
+    def diverged(self, member: int) -> bool:
+        """Whether a loss or a gradient of a member's was not finite."""
+        if member in self._left:
+            return self._left[member].diverged
+        chunk, row = self._places[member]
+        return bool(chunk.carry.diverged_at[row] >= 0)
+
     def epoch(self, member: int) -> float:
         """Epochs that a member has been trained for, or would have been if it had not ended."""
         return _epochs(self._places[member][0])

@@ -161,16 +161,20 @@ class Engine:
                     keep(place, harvest, True)
             for place, harvest in self._elsewhere(meeting, own, count):
                 keep(place, harvest, False)
-        conditions = {
+        conditions = self.conditions(time.perf_counter() - begin)
+        if meeting.count > 1:
+            conditions["processes"] = meeting.count
+        return Runs([runs[place] for place in range(self.size)], conditions)
+
+    def conditions(self, train_seconds: float) -> dict[str, Any]:
+        """How it was trained: programs, layout, device, seconds compiling and training."""
+        return {
             "programs": len(self.groups),
             "layout": self.layout,
             "device": jax.devices()[0].device_kind,
             "compile_seconds": self.compile_seconds,
-            "train_seconds": time.perf_counter() - begin,
+            "train_seconds": train_seconds,
         }
-        if meeting.count > 1:
-            conditions["processes"] = meeting.count
-        return Runs([runs[place] for place in range(self.size)], conditions)
 
     def _trained(
         self,
