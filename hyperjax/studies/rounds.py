@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from hyperjax.studies.plan import plan
+from hyperjax.studies.pruning import Pruning
 from hyperjax.studies.samplers import Source
 from hyperjax.studies.space import Space
 from hyperjax.tasks import Task
@@ -31,6 +32,7 @@ class Rounds:
         seeds: each recipe's.
         batch: trials of a round.
         layout, width: as in `study`.
+        pruning: what prunes the trials, if anything does.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Rounds:
         batch: int,
         layout: str = "auto",
         width: int | None = None,
+        pruning: Pruning | None = None,
     ):
         self.values: list[dict[str, Any]] = []
         self.recipes: list[Recipe] = []
@@ -51,13 +54,14 @@ class Rounds:
         self._task, self._space, self._base, self._source = task, space, base, source
         self._seeds, self._batch, self._layout, self._width = seeds, batch, layout, width
         self.width: int | None = None  # of the narrowest chunks that are compiled
+        self._pruning = pruning
         self._programs: set[int] = set()
         self._room: dict[str, list[Recipe]] = {}  # what the programs of a structure must hold beside what was drawn
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Train until the source is dry; `progress` as in `study`."""
-        while self._ask():
-            first = len(self.runs) // len(self._seeds)
+        while asked := self._ask():
+            first = len(self.recipes) - asked
             engine = self._engine(first)
             self._programs |= {id(group.trainer) for group in engine.groups}
             self.conditions["programs"] = len(self._programs)
@@ -71,11 +75,17 @@ class Rounds:
                 if progress is not None and len(self.runs) % len(self._seeds) == 0:
                     progress(len(self.runs) // len(self._seeds), self._source.total)
 
-            self._add(engine.run(on_run=gather).conditions)
-            self._source.tell([self._score(trial) for trial in range(first, len(self.recipes))])
+            if self._pruning is not None:
+                self._add(self._pruning.race(engine, self._counted(first, progress)))
+            else:
+                self._add(engine.run(on_run=gather).conditions)
+            trials = range(first, len(self.recipes))
+            self._source.tell([self._score(trial) for trial in trials], [self.pruned_at(trial) for trial in trials])
 
     def of_trial(self, trial: int) -> tuple[Run, ...] | None:
         """A trial's runs, one a seed; None when one has not ended."""
+        if self._pruning is not None:
+            return self._pruning.runs_of(trial)
         places = range(trial * len(self._seeds), (trial + 1) * len(self._seeds))
         return tuple(self.runs[place] for place in places) if all(place in self.runs for place in places) else None
 
@@ -84,13 +94,28 @@ class Rounds:
         """What the programs must hold: with it and the width, what comes later finds them compiled."""
         return tuple(recipe for recipes in self._room.values() for recipe in recipes)
 
-    def _ask(self) -> bool:
+    def pruned_at(self, trial: int) -> int | None:
+        """The epoch at which a trial was pruned."""
+        return None if self._pruning is None else self._pruning.pruned.get(trial)
+
+    def _counted(self, done: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
+        """What counts trials as they end, and tells `progress`."""
+        counted = [done]
+
+        def count(ended: int) -> None:
+            counted[0] += ended
+            if progress is not None:
+                progress(counted[0], self._source.total)
+
+        return count
+
+    def _ask(self) -> int:
         begin = time.perf_counter()
         drawn = self._source.ask()
         self.conditions["sampling_seconds"] += time.perf_counter() - begin
         self.values += drawn
         self.recipes += [self._space.recipe(values, self._base) for values in drawn]
-        return bool(drawn)
+        return len(drawn)
 
     def _engine(self, first: int) -> Engine:
         """The population of the trials from `first` on.
@@ -103,13 +128,16 @@ class Rounds:
         for name in structures.keys() - self._room.keys():
             self._room[name] = self._space.room([structures[name]], self._base)
         room = [recipe for name in structures for recipe in self._room[name]]
-        engine = Engine(self._task, recipes, self._seeds, also=room, layout=self._layout, width=self._width)
+        ways: dict[str, Any] = {"also": room, "layout": self._layout}
+        if self._pruning is not None:
+            ways["segment_epochs"] = self._pruning.segment_epochs
+        engine = Engine(self._task, recipes, self._seeds, width=self._width, **ways)
         if self._width is not None or len(recipes) >= self._source.total:
             return engine
         programs = plan(self._space, self._task, self._base).programs
         share = max(math.ceil(self._batch * len(self._seeds) / max(programs, 1)), 1)
         self._width = min(group.trainer.width(share) for group in engine.groups)
-        return Engine(self._task, recipes, self._seeds, also=room, layout=self._layout, width=self._width)
+        return Engine(self._task, recipes, self._seeds, width=self._width, **ways)
 
     def _add(self, conditions: dict[str, Any]) -> None:
         """Those of a round: seconds add up, and the rest are alike in all."""

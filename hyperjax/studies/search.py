@@ -5,6 +5,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,7 +13,10 @@ import jax
 import numpy as np
 
 from hyperjax.checks import positive_integer
+from hyperjax.studies.pruners import check_pruner, is_optunas
+from hyperjax.studies.pruning import Pruning, longest
 from hyperjax.studies.ranges import Range
+from hyperjax.studies.reviving import Held
 from hyperjax.studies.rounds import Rounds, batch_for
 from hyperjax.studies.samplers import BEFOREHAND, check_sampler, source_of
 from hyperjax.studies.space import Space
@@ -38,6 +42,7 @@ def study(
     *,
     seed: int = 0,
     sampler: Any = "random",
+    pruner: Any = None,
     batch: int | None = None,
     recipe: Recipe | None = None,
     layout: str = "auto",
@@ -61,6 +66,14 @@ def study(
             - "nsga2": crossings of the better half;
             - "gp": a Gaussian process. Seconds a trial, so for few and long ones;
             - any object of `optuna.samplers`.
+        pruner: which trials end early, judged batch by batch at epochs that the whole batch has reached; the best trial
+            is one that was trained to its end, and `Study.revive` trains pruned ones on. None: none;
+            - "successive_halving": after 1, 3, 9, ... epochs the best third goes on;
+            - "hyperband": the same with several first verdicts side by side, since an early one may be wrong;
+            - "median": a trial ends that never was as good as half of the others were on average;
+            - "patience": a trial ends that has gained nothing for 5 epochs;
+            - one of `hyperjax.studies.pruners`, with numbers of your own, `threshold` too;
+            - any object of `optuna.pruners`, which compares with the batches before.
         batch: trials that are trained together before a sampler sees their scores. Smaller ones learn sooner, larger
             ones keep the hardware busy. None: all where scores change nothing, else what keeps this machine busy, and
             at least a sixteenth of the trials.
@@ -92,6 +105,9 @@ def study(
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
     check_sampler(sampler, space)
+    check_pruner(pruner)
+    if pruner is not None and jax.process_count() > 1:
+        raise ValueError(f"pruner must be None in a job of several processes, got {pruner!r}")
     if batch is not None:
         positive_integer("batch", batch)
     chosen = _chosen(seeds)
@@ -99,9 +115,13 @@ def study(
         progress = None
     space.refuse_unread(recipe or Recipe())
     begin = time.perf_counter()
-    together = batch or (sys.maxsize if sampler in BEFOREHAND else batch_for(trials or 64, layout))
+    at_once = sampler in BEFOREHAND and not is_optunas(pruner)
+    together = batch or (sys.maxsize if at_once else batch_for(trials or 64, layout))
+    pruning = None
+    if pruner is not None:
+        pruning = Pruning(pruner, longest(space, recipe), len(chosen), task.direction)
     source = source_of(sampler, space, trials, together, int(seed), task.direction, recipe)
-    rounds = Rounds(task, space, recipe, source, chosen, together, layout, width)
+    rounds = Rounds(task, space, recipe, source, chosen, together, layout, width, pruning)
     named = sampler if isinstance(sampler, str) else type(sampler).__name__
     searched = space.searched
     ranges = {name: entry for name, entry in searched.items() if isinstance(entry, Range)}
@@ -113,6 +133,7 @@ def study(
                 values={n: v for n, v in space.meaningful(values, recipe).items() if n in searched},
                 recipe=rounds.recipes[number],
                 runs=runs,
+                pruned_at=rounds.pruned_at(number),
             )
             for number, values in enumerate(rounds.values)
             if (runs := rounds.of_trial(number)) is not None
@@ -140,7 +161,9 @@ def study(
                 "asked_trials": source.total,
                 "sampler": named,
                 "batch": min(together, source.total),
+                **({} if pruning is None else pruning.conditions),
             },
+            _held=None if pruning is None else Held(pruning, partial(_on_test, task, direction=task.direction)),
         )
 
     try:

@@ -32,12 +32,16 @@ class Trial:
         values: the searched hyperparameters alone, name -> number or choice.
         recipe: the whole recipe.
         runs: one a seed.
+        pruned_at: the epoch at which a pruner ended it, else None.
+        revived_at: the epoch at which a pruner had ended it, before it was trained on.
     """
 
     number: int
     values: Mapping[str, Any]
     recipe: Recipe
     runs: tuple[Run, ...]
+    pruned_at: int | None = None
+    revived_at: int | None = None
 
     @property
     def diverged(self) -> int:
@@ -46,7 +50,7 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """False when a run was stopped from outside before its end."""
+        """False when a run was stopped from outside before its end, by a pruner or a person."""
         return all(run.finished for run in self.runs)
 
     @property
@@ -129,15 +133,17 @@ class Study:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     _room: tuple[Recipe, ...] = field(default=(), repr=False)  # by these the programs that are compiled are found again
     _width: int | None = field(default=None, repr=False)
+    _held: Any = field(repr=False, default=None)
 
     @property
     def ranking(self) -> tuple[Trial, ...]:
-        """Trials from best to worst by validation; diverged ones last, in the order of sampling."""
+        """Trials from best to worst by validation; behind them those that were pruned, by what they had reached;
+        diverged ones last, in the order of sampling."""
         sign = -1.0 if self.direction == "max" else 1.0
 
-        def order(trial: Trial) -> tuple[bool, float]:
+        def order(trial: Trial) -> tuple[bool, bool, float]:
             score = trial.score
-            return (True, 0.0) if math.isnan(score) else (False, sign * score)
+            return (True, True, 0.0) if math.isnan(score) else (False, trial.pruned_at is not None, sign * score)
 
         return tuple(sorted(self.trials, key=order))
 
@@ -158,6 +164,32 @@ class Study:
         Raises: ValueError as `best`.
         """
         return self.best if self.winner is None else self.winner.trial
+
+    @property
+    def pruned(self) -> tuple[Trial, ...]:
+        """The trials that a pruner ended, best first."""
+        return tuple(trial for trial in self.ranking if trial.pruned_at is not None and not trial.diverged)
+
+    @property
+    def epochs_saved(self) -> tuple[float, float]:
+        """Epochs that were not trained since trials were pruned, and those that all trials have in all."""
+        runs = [run for trial in self.trials if trial.pruned_at is not None for run in trial.runs]
+        saved = sum(run.recipe.epochs - float(run.epochs[-1] if len(run.epochs) else 0) for run in runs)
+        return saved, float(sum(run.recipe.epochs for trial in self.trials for run in trial.runs))
+
+    def revive(self, count: int = 4) -> "Study":
+        """Train the best of the pruned trials to their end, from where they were: was the verdict too early?
+
+        Args:
+            count: how many at most, at least 1.
+        Returns: a study in which they are trials as any other, with `revived_at`.
+        Raises: ValueError for a study without a pruner, or whose pruned trials have no state left.
+        """
+        positive_integer("count", count)
+        if self._held is None:
+            raise ValueError("study must have been searched with a pruner in this process to be revived, got another")
+        revived: Study = self._held.revive(self, count)
+        return revived
 
     @property
     def edges(self) -> dict[str, str]:

@@ -1,0 +1,175 @@
+"""A study's trials as a pruner sees them: batches train to an epoch, the losers are held, the rest goes on."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hyperjax.studies.pruners import RULES, Standing, pruner_of
+from hyperjax.studies.ranges import Range
+from hyperjax.studies.space import Space
+from hyperjax.training.cohort import Cohort
+from hyperjax.training.engine import Engine
+from hyperjax.training.recipe import Recipe
+from hyperjax.training.record import Run
+
+STATES_KEPT = 2**30  # bytes for the states of pruned trials, unless somebody says otherwise
+
+
+class Pruning:
+    """The trials that a pruner judges, all in one cohort, numbered as in the study.
+
+    What it decides follows from the scores alone: a batch is judged when all of it has reached an epoch. A trial of
+    several seeds is judged by their mean and goes as a whole; one of which a seed diverged is out at the next verdict.
+    Those that are pruned keep their states, the best of them, as far as there is memory for them.
+
+    Args:
+        pruner: as in `study`, but None.
+        epochs: of the longest trial that there may be.
+        seeds: runs a trial.
+        direction: "max" or "min", whichever score is better.
+        kept: bytes for the states of pruned trials; None: a GiB.
+    """
+
+    def __init__(self, pruner: Any, epochs: int, seeds: int, direction: str, kept: int | None = None):
+        self._pruner, self._given = pruner_of(pruner, direction), pruner
+        self.rungs = [epoch for epoch in self._pruner.rungs(epochs) if epoch < epochs]
+        self.segment_epochs = math.gcd(*self.rungs) or epochs
+        self.pruned: dict[int, int] = {}  # trial -> epoch
+        self.dropped: list[int] = []  # trials whose states there was no memory for, the first that went first
+        self._kept = STATES_KEPT if kept is None else kept
+        self._epochs, self._seeds = epochs, seeds
+        self._sign = 1.0 if direction == "max" else -1.0
+        self._cohort: Cohort | None = None
+        self._before: list[np.ndarray] = []  # scores of the trials of earlier batches
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """The rule, and how many pruned trials there was no memory for."""
+        given = self._given
+        shown = repr(given) if isinstance(given, RULES) else given if isinstance(given, str) else type(given).__name__
+        return {"pruner": shown, "states_dropped": len(self.dropped)}
+
+    @property
+    def cohort(self) -> Cohort:
+        """All trials' runs, seeds fastest."""
+        assert self._cohort is not None
+        return self._cohort
+
+    def race(self, engine: Engine, on_end: Callable[[int], None]) -> dict[str, Any]:
+        """Train the trials of a batch, as far as they get.
+
+        Args:
+            engine: with the batch's recipes, made with our `segment_epochs`.
+            on_end: called with how many trials have ended or were pruned since it was called last.
+        Returns: how it was done.
+        """
+        engine.compile()
+        begin = time.perf_counter()
+        if self._cohort is None:
+            self._cohort = Cohort(engine)
+            members = range(len(self._cohort))
+        else:
+            members = self._cohort.add(engine)
+        trials = range(members.start // self._seeds, members.stop // self._seeds)
+        racing = list(trials)
+
+        def look() -> None:
+            before = len(racing)
+            racing[:] = [trial for trial in racing if self._racing(trial)]
+            if len(racing) < before:
+                on_end(before - len(racing))
+
+        for epoch in self.rungs:
+            self.cohort.advance(epoch)
+            look()
+            if racing:
+                self._judge(trials, racing, epoch)
+                look()
+        self.cohort.advance()
+        look()
+        self._before += list(self._scores(trials, self._epochs))
+        self._make_room()
+        return engine.conditions(time.perf_counter() - begin)
+
+    def runs_of(self, trial: int) -> tuple[Run, ...] | None:
+        """A trial's runs, one a seed; None while it races."""
+        members = self.members(trial)
+        if self._cohort is None or members.stop > len(self._cohort) or self._racing(trial):
+            return None
+        return tuple(self._cohort.run(member) for member in members)
+
+    def members(self, trial: int) -> range:
+        """A trial's runs among the cohort's members."""
+        return range(trial * self._seeds, (trial + 1) * self._seeds)
+
+    def _racing(self, trial: int) -> bool:
+        return trial not in self.pruned and bool(self.cohort.moving(self.members(trial)))
+
+    def _judge(self, trials: range, racing: Sequence[int], epoch: int) -> None:
+        rows = [*self._before, *self._scores(trials, epoch)]
+        scores = np.full((trials.stop, epoch), np.nan)
+        for row, own in zip(scores, rows, strict=True):
+            row[: len(own)] = own[:epoch]
+        numbers = np.arange(trials.stop)
+        standing = Standing(
+            epoch,
+            self._epochs,
+            scores,
+            self._sign,
+            batch=numbers >= trials.start,
+            racing=np.isin(numbers, racing),
+            pruned=np.isin(numbers, list(self.pruned)),
+        )
+        lost = self._pruner.losers(standing) | self._diverged(trials)
+        out = [int(trial) for trial in np.flatnonzero(lost & standing.racing)]
+        self.pruned |= dict.fromkeys(out, epoch)
+        self.cohort.hold([member for trial in out for member in self.members(trial)])
+
+    def _diverged(self, trials: range) -> np.ndarray:
+        """bool[all trials], those of a batch of which a run diverged."""
+        found = np.zeros(trials.stop, bool)
+        for trial in trials:
+            found[trial] = any(self.cohort.diverged(member) for member in self.members(trial))
+        return found
+
+    def _scores(self, trials: range, epochs: int) -> np.ndarray:
+        """f64[trials, epochs], means over seeds; a run that has ended stays at its last, one that diverged has none."""
+        members = range(trials.start * self._seeds, trials.stop * self._seeds)
+        found = self.cohort.scores(members)[:, :epochs]
+        found = np.pad(found, ((0, 0), (0, epochs - found.shape[1])), constant_values=np.nan)
+        moving = set(self.cohort.moving(members))
+        for member, row in zip(members, found, strict=True):
+            seen = np.flatnonzero(np.isfinite(row))
+            if (end := self.pruned.get(member // self._seeds)) is not None:
+                row[end:] = np.nan
+            elif member not in moving and not self.cohort.diverged(member) and len(seen):
+                row[seen[-1] + 1 :] = row[seen[-1]]
+        return found.reshape(len(trials), self._seeds, epochs).mean(1)
+
+    def _make_room(self) -> None:
+        """Drop the worst of the pruned trials that have a state, until the rest fits."""
+        cohort = self.cohort
+        need = {trial: sum(map(cohort.bytes, self.members(trial))) for trial in self.pruned}
+        held = [trial for trial in self.pruned if need[trial]]
+        total = sum(need.values())
+
+        def worst(trial: int) -> tuple[bool, float, int]:
+            score = self._sign * float(np.mean([cohort.run(member).score for member in self.members(trial)]))
+            return (False, 0.0, -trial) if math.isnan(score) else (True, score, -trial)
+
+        for trial in sorted(held, key=worst) if total > self._kept else []:
+            if total <= self._kept:
+                break
+            cohort.drop(self.members(trial))
+            self.dropped.append(trial)
+            total -= need[trial]
+
+
+def longest(space: Space, base: Recipe | None) -> int:
+    """Epochs of the longest trial that a space may give, whole ones."""
+    entry = space.entries.get("epochs", (base or Recipe()).epochs)
+    most = entry.high if isinstance(entry, Range) else max(entry) if isinstance(entry, list) else entry
+    return math.ceil(most)
