@@ -29,6 +29,7 @@ class Curve:
         key: number of the trial or run; text: its hyperparameters, one line for hovering.
         x, y: the line, cut where it is no longer finite; low, high: least and greatest over the seeds.
         ended: where along x it diverged, else None.
+        pruned: whether it was ended early by a pruner.
     """
 
     key: int
@@ -38,9 +39,10 @@ class Curve:
     low: np.ndarray
     high: np.ndarray
     ended: float | None
+    pruned: bool = False
 
 
-def mean_curve(key: int, text: str, runs: Sequence[Run], metric: str) -> Curve:
+def mean_curve(key: int, text: str, runs: Sequence[Run], metric: str, pruned: bool = False) -> Curve:
     """The mean of a metric over a trial's seeds at each validation that all of them reached."""
     rows = [np.asarray(run.metrics.get(metric, ()), np.float64) for run in runs]
     finite = [
@@ -50,12 +52,16 @@ def mean_curve(key: int, text: str, runs: Sequence[Run], metric: str) -> Curve:
     stack = np.stack([row[:length] for row in rows]) if rows else np.zeros((1, 0))
     epochs = np.asarray(runs[0].epochs, np.float64)[:length] if runs else np.zeros(0)
     ends = [end for run in runs if (end := _epoch_of_divergence(run)) is not None]
-    return Curve(key, text, epochs, stack.mean(0), stack.min(0), stack.max(0), min(ends) if ends else None)
+    ended = min(ends) if ends else None
+    return Curve(key, text, epochs, stack.mean(0), stack.min(0), stack.max(0), ended, pruned and ended is None)
 
 
 def study_curves(study: Study, metric: str, texts: Mapping[int, str]) -> list[Curve]:
     """One curve a trial, best first."""
-    return [mean_curve(trial.number, texts[trial.number], trial.runs, metric) for trial in study.ranking]
+    return [
+        mean_curve(trial.number, texts[trial.number], trial.runs, metric, trial.pruned_at is not None)
+        for trial in study.ranking
+    ]
 
 
 def curves_figure(curves: Sequence[Curve], metric: str, noun: str = "trial", horizontal: str = "epoch") -> "Figure":
@@ -102,7 +108,7 @@ def curves_figure(curves: Sequence[Curve], metric: str, noun: str = "trial", hor
             name=html.escape(name, quote=False),
             legendgroup="best" if members[0] is curves[0] else role,
             showlegend=role != "diverged",
-            line={"color": LIGHT[role], "width": width},
+            line={"color": LIGHT[role], "width": width, "dash": "dot" if all(c.pruned for c in members) else "solid"},
             marker={"color": LIGHT[role], "size": 6 if width > 1 else 3},
             hovertemplate=hover,
             meta={"role": role},
@@ -157,6 +163,7 @@ def study_texts(study: Study, names: Sequence[str]) -> dict[int, str]:
     texts = {}
     for rank, trial in enumerate(study.ranking, 1):
         place = "diverged" if trial.diverged else f"rank {rank}, {number(trial.score, 4)}"
+        place += f", pruned at epoch {trial.pruned_at}" if trial.pruned_at is not None and not trial.diverged else ""
         words = [(name, value_text(trial.values[name])) for name in names if trial.values.get(name) is not None]
         texts[trial.number] = hover_text(f"trial {trial.number} ({place})", words)
     return texts
@@ -181,13 +188,15 @@ def _bands(curves: Sequence[Curve], noun: str) -> list[tuple[str, str, float, li
     if len(curves) <= FEW:
         place = {id(curve): i for i, curve in enumerate(curves)}
         return [(f"series-{place[id(c)]}", f"{noun} {c.key}", 2.0, [c]) for c in drawn]
-    ranked = [curve for curve in drawn if curve.ended is None]
+    ranked = [curve for curve in drawn if curve.ended is None and not curve.pruned]
     rest = ranked[10:]
     cuts = [round(len(rest) * i / 4) for i in range(5)]
     bands = [("best", f"best ({noun} {ranked[0].key})" if ranked else "best", 3.0, ranked[:1])]
     bands.append(("top", f"ranks 2 to {min(10, len(ranked))}", 1.6, ranked[1:10]))
     for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
         bands.append((f"band-{i}", f"{start + 11} to {stop + 10}", 1.0, rest[start:stop]))
+    pruned = [curve for curve in drawn if curve.pruned]
+    bands.append(("pruned", f"pruned ({len(pruned)})", 0.8, pruned))
     bands.append(("diverged", "up to divergence", 1.0, [curve for curve in drawn if curve.ended is not None]))
     return [band for band in bands if band[3]]
 

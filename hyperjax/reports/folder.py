@@ -69,6 +69,8 @@ def summary(study: Study) -> dict[str, Any]:
         },
         "winner": None if study.winner is None else _winner(study.winner),
         "diverged": sum(trial.diverged > 0 for trial in study.trials),
+        "pruned": len(study.pruned),
+        "epochs_saved": study.epochs_saved[0],
         "space": dict(study.space),
         "fixed": dict(study.fixed),
         "conditions": dict(study.conditions),

@@ -20,6 +20,7 @@ from hyperjax.reports.wording import (
     is_number,
     number,
     plural,
+    pruning_notes,
     recipe_code,
     seconds,
     spoken,
@@ -68,15 +69,17 @@ def answer(study: Study) -> str:
     shown = {key: value for key, value in tests.items() if key == f"test {spoken(name)}"} or tests
     test = "".join(f", {key} {number(value, 4)}" for key, value in shown.items())
     head = "The only trial" if count == 1 else f"Best of {count}"
-    return f"{head}: trial {best.number}{words}, {metric} {number(best.score, 4)}{within}{test}."
+    early = "" if best.pruned_at is None else f" It was pruned at epoch {best.pruned_at}; what was not has no score."
+    return f"{head}: trial {best.number}{words}, {metric} {number(best.score, 4)}{within}{test}.{early}"
 
 
 def _header(study: Study) -> str:
     diverged = sum(trial.diverged > 0 for trial in study.trials)
-    unfinished = sum(not trial.finished for trial in study.trials)
+    unfinished = sum(not trial.finished and trial.pruned_at is None for trial in study.trials)
     total: Any = study.conditions.get("seconds")
     better = "higher" if study.direction == "max" else "lower"
     pairs = [("trials", str(len(study.trials))), ("seeds a trial", str(len(study.seeds))), ("diverged", str(diverged))]
+    pairs += [("pruned", str(len(study.pruned)))] if study.pruned else []
     pairs += [("time", seconds(float(total)))] if is_number(total) else []
     pairs += [(f"ranked by, {better} is better", spoken(study.metric))]
     parts = ['<p class="eyebrow">HyperJAX study</p>', f"<h1>{escape(study.task)}</h1>"]
@@ -98,7 +101,7 @@ def _header(study: Study) -> str:
             )
         elif len(study.trials) > 1:
             parts.append('<p class="note">The winner of many trials looks better on validation than on new data.</p>')
-    parts += [f'<p class="note">{escape(note)}</p>' for note in edge_notes(study)]
+    parts += [f'<p class="note">{escape(note)}</p>' for note in (*edge_notes(study), *pruning_notes(study))]
     parts.append(facts(pairs))
     if study.trials and not math.isnan(study.best.score):
         parts.append(code_block(recipe_code(study.chosen.recipe), f"The recipe of trial {study.chosen.number}"))
@@ -132,13 +135,14 @@ def _curves(study: Study, page: Page) -> str:
     longest = max((len(run.epochs) for trial in study.trials for run in trial.runs), default=0)
     thin = f" Each curve is thinned from {longest} to at most {most} points, extremes kept." if longest > most else ""
     seeds = " Curves are means over the seeds; the band spans the best trial's seeds." if len(study.seeds) > 1 else ""
+    ends = " Dotted ones end where the trial was pruned." if study.pruned else ""
     hint = "Click a curve, a point or a trial's number in a table to follow that trial through the page."
     return section(
         "curves",
         "Learning curves",
         '<p class="note">One line a trial, coloured by rank; hover for its values, '
         "drag to zoom, double-click to "
-        f"zoom back. Crosses at the foot mark where a trial diverged.{seeds}{thin}</p>\n"
+        f"zoom back. Crosses at the foot mark where a trial diverged.{ends}{seeds}{thin}</p>\n"
         f'<div class="controls scripted">{choice if len(names) > 1 else ""}'
         f"{closer if any(page.figures[f'curves-{name}'].layout.meta for name in names) else ''}</div>\n"
         f"{figure_holder(f'curves-{study.metric}', labels[study.metric], identity='curves')}"
@@ -171,12 +175,13 @@ def _effects(study: Study, page: Page) -> str:
             f"{figure_holder(name, f'{spoken(effect.metric)} over {effect.name}: {said}', low=True)}</section>\n"
         )
     dots = f" At most {MOST_DOTS} trials are drawn in a panel; means use all." if len(scores) > MOST_DOTS else ""
+    ends = " Pruned trials count with what they had reached." if study.pruned else ""
     note = (
         f'<p class="note">{escape(spoken(study.metric).capitalize())} over each hyperparameter while the others vary: '
         "every trial as a dot, means of bins of equal counts or of choices, 95 % Student intervals over trials. The "
         "purple bars show the share of trials that diverged; those have no score and no dot. The order is by the share "
         "of the scores' variance that lies between bins or choices (epsilon squared: eta squared corrected for their "
-        f"number; 0 % means no more than chance).{dots}</p>\n"
+        f"number; 0 % means no more than chance).{ends}{dots}</p>\n"
     )
     return section("effects", "What each hyperparameter did", f'{note}<div class="panels">{"".join(panels)}</div>')
 

@@ -159,7 +159,8 @@ def _cell(value: Any) -> str:
 def _outcome(trial: Trial) -> str:
     if trial.diverged:
         return "diverged"
-    return measure(trial.score) if trial.finished else f"{measure(trial.score)} stopped"
+    ended = "" if trial.finished else " stopped" if trial.pruned_at is None else " pruned"
+    return f"{measure(trial.score)}{ended}"
 
 
 def _plain(text: str) -> str:

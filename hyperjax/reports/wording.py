@@ -122,12 +122,36 @@ def diverged_step(trial: Trial) -> int | None:
 
 
 def trial_state(trial: Trial) -> str:
-    """What became of a trial: `diverged at step 12`, `2 of 3 seeds diverged, first at step 12`, `stopped early`."""
+    """What became of a trial: `finished`, `diverged at step 12`, `2 of 3 seeds diverged, first at step 12`,
+    `pruned at epoch 3`, `revived at epoch 3`, `stopped early`."""
     if trial.diverged == len(trial.runs) == 1:
         return f"diverged at step {diverged_step(trial)}"
     if trial.diverged:
         return f"{trial.diverged} of {len(trial.runs)} seeds diverged, first at step {diverged_step(trial)}"
+    if trial.pruned_at is not None:
+        return f"pruned at epoch {trial.pruned_at}"
+    if trial.revived_at is not None and trial.finished:
+        return f"revived at epoch {trial.revived_at}"
     return "finished" if trial.finished else "stopped early"
+
+
+def pruning_notes(study: Study) -> list[str]:
+    """A sentence on what was pruned and saved, and one on what was revived."""
+    pruned, revived = study.pruned, [trial for trial in study.ranking if trial.revived_at is not None]
+    notes, (saved, whole) = [], study.epochs_saved
+    if pruned:
+        dropped: Any = study.conditions.get("states_dropped", 0)
+        gone = f" {plural(dropped, 'state')} did not fit in memory, so the trials cannot be revived." if dropped else ""
+        notes.append(
+            f"{len(pruned)} of {plural(len(study.trials), 'trial')} pruned, which saved {100 * saved / whole:.0f} % of "
+            f"the epochs; they are ranked behind the others, by what they had reached.{gone}"
+        )
+    if revived:
+        rank = study.ranking.index(revived[0]) + 1
+        notes.append(
+            f"{plural(len(revived), 'pruned trial')} revived and trained to the end; the best has rank {rank}."
+        )
+    return notes
 
 
 def edge_notes(study: Study) -> list[str]:

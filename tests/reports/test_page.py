@@ -16,6 +16,7 @@ from hyperjax.schedules import cosine_decay
 from hyperjax.studies.ranges import log_uniform, uniform
 from hyperjax.studies.study import Study, Trial
 from hyperjax.training.record import Runs
+from tests.reports.test_tables import pruned_of
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'"
 
@@ -137,6 +138,20 @@ def test_a_winner_at_the_end_of_its_range_is_told_once(study_of):
     text = study_page(replace(plain, ranges=wide | {"learning_rate": log_uniform(rate, 1e3)})).render()
     assert text.count("search beyond it") == 1
     assert re.search(r"The best learning rate, [\d.e-]+, is at the low end of its range, [\d.e-]+ to 1000:", text)
+
+
+def test_pruned_trials_are_drawn_dotted_and_counted(study_of):
+    study = pruned_of(study_of)
+    page = study_page(study)
+    text = page.render().split('<script type="application/json"')[0]
+    assert "5 of 24 trials pruned, which saved 10 % of the epochs" in text and "Interrupted" not in text
+    assert "1 pruned trial revived and trained to the end; the best has rank" in text
+    dotted = [trace for trace in page.figures["curves-validation_accuracy"].data if trace.line.dash == "dot"]
+    assert [trace.name for trace in dotted] == ["pruned (5)"] and set(dotted[0].customdata) == set(range(5))
+    assert max(x for x in dotted[0].x if x is not None) == 10
+    assert "pruned at epoch 10" in page.texts[0] and "pruned" not in page.texts[8]
+    lone = replace(study, trials=study.trials[:1])
+    assert answer(lone).endswith("It was pruned at epoch 10; what was not has no score.")
 
 
 def test_other_results_have_a_page(run_of, study_of, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from hyperjax.reports import study_table, trials_csv
+from hyperjax.reports.folder import summary
 from hyperjax.reports.wording import number, recipe_code, seconds, value_text
 from hyperjax.schedules import cosine_decay, epochs, fraction
 from hyperjax.training.recipe import Recipe
@@ -46,6 +47,23 @@ def test_the_terminal_table_says_what_did_not_finish(study_of):
     assert "stopped" in shown(study_table(study_of(4, unfinished=4)), width=120)
     assert "[red]" in shown(study_table(study_of(2, task="[red]x")))
     assert "±" in shown(study_table(study_of(4, seeds=(0, 1))), width=120)
+
+
+def test_tables_tell_pruned_trials_from_others(study_of, tmp_path):
+    study = pruned_of(study_of)
+    assert shown(study_table(study, rows=24), width=120).count("pruned") == 5
+    rows = list(csv.DictReader(trials_csv(study, tmp_path / "t.csv").read_text().splitlines()))
+    ended = [row["state"] for row in rows if not row["state"].startswith("diverged")]
+    assert ended[-5:] == ["pruned at epoch 10"] * 5 and set(ended[:-5]) == {"finished", "revived at epoch 3"}
+    assert summary(study)["pruned"] == 5 and summary(study)["epochs_saved"] == 50
+
+
+def pruned_of(study_of):
+    """A study of which five trials were pruned after 10 of 20 epochs, and another was revived."""
+    study = study_of(24, unfinished=5)
+    trials = [replace(trial, pruned_at=10) if trial.number < 5 else trial for trial in study.trials]
+    trials[8] = replace(trials[8], revived_at=3)
+    return replace(study, trials=tuple(trials))
 
 
 @pytest.mark.parametrize("width", [50, 60, 80, 95, 120, 200])
