@@ -89,10 +89,15 @@ def tasks() -> None:
     "  hyperjax study digits --trials 256 --output out\n\n"
     "  hyperjax study digits --trials 64 --seeds 3 --space space.toml --output out2\n\n"
     "  hyperjax study digits --trials 256 --sampler tpe --output out3\n\n"
-    "  hyperjax study digits --confirm 4 --fresh 20 --require-gain --output out4 && deploy\n\n"
+    "  hyperjax study digits --trials 256 --pruner hyperband --output out4\n\n"
+    "  hyperjax study digits --confirm 4 --fresh 20 --require-gain --output out5 && deploy\n\n"
     "Samplers: random draws each trial for itself, quasi_random covers the space more evenly, grid goes through lists; "
     "tpe, cmaes, nsga2 and gp (seconds a trial: for few, long ones) look at the scores of earlier batches. A smaller "
     "--batch learns sooner, a larger one keeps more cores busy.\n\n"
+    "Pruners end trials early, so that more fit in an hour: successive_halving lets the best third go on after 1, 3, "
+    "9, ... epochs; hyperband does so with several first verdicts side by side, for where early scores mislead; median "
+    "ends what never was as good as half of the others were on average; patience what has gained nothing for 5 epochs. "
+    "The best trial is one that was trained to its end.\n\n"
     "The winner: the best trials are trained again with seeds that none of them had, which rank them; others measure "
     "the winner beside the default recipe (Adam at 0.001, and what the space fixes). best.json has the verdict, better "
     "or not shown. With --require-gain the command ends with 3 unless it is better (0: done, 2: bad input, 130: Ctrl-C)"
@@ -127,6 +132,13 @@ def study(
             help="Where trials come from: random, quasi_random, tpe, gp, cmaes, nsga2 or grid.", metavar="NAME"
         ),
     ] = "random",
+    pruner: Annotated[
+        str | None,
+        typer.Option(
+            help="Which trials end early: successive_halving, hyperband, median or patience. Default: none.",
+            metavar="NAME",
+        ),
+    ] = None,
     batch: Annotated[
         str | None,
         typer.Option(
@@ -158,10 +170,12 @@ def study(
     from hyperjax.checks import positive_integer, within
     from hyperjax.reports.folder import prepare_folder
     from hyperjax.studies import default_space, read_space
+    from hyperjax.studies.pruners import check_pruner
     from hyperjax.studies.samplers import check_sampler
     from hyperjax.tasks import find
 
     check_sampler(sampler)
+    check_pruner(pruner)
     whole = sampler == "grid" and trials is None
     count = None if whole else positive_integer("trials", 64 if trials is None else _number(trials))
     blocks = positive_integer("seeds", _number(seeds))
@@ -182,7 +196,7 @@ def study(
     folder = prepare_folder(output, overwrite)
     _keep_compiled_programs(cache)
     console = Console(stderr=as_json)
-    asked = {"trials": count, "seeds": blocks, "seed": start, "sampler": sampler, "batch": together}
+    asked = {"trials": count, "seeds": blocks, "seed": start, "sampler": sampler, "pruner": pruner, "batch": together}
     code = _run(console, learnt, varied, asked, folder, as_json, (again, measuring), require_gain)
     if code:
         raise typer.Exit(code)
@@ -202,7 +216,7 @@ def _run(
     from hyperjax.reports.folder import summary, write_study
     from hyperjax.reports.progress import trial_progress
     from hyperjax.reports.winner import winner_notes, winner_sentence
-    from hyperjax.reports.wording import edge_notes
+    from hyperjax.reports.wording import edge_notes, pruning_notes
     from hyperjax.studies import StudyInterrupted, plan
     from hyperjax.studies import study as search
 
@@ -226,7 +240,7 @@ def _run(
         for line in [] if winner is None else [winner_sentence(winner), *winner_notes(winner), ""]:
             console.print(line, highlight=False, markup=False)
         console.print(study_table(result))
-        for note in edge_notes(result):
+        for note in (*edge_notes(result), *pruning_notes(result)):
             console.print(note, highlight=False, markup=False)
         console.print(f"Trained in {programs}.", highlight=False, markup=False)
         console.print(f"\nWrote {folder / 'report.html'}, trials.csv and best.json.")

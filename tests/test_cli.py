@@ -170,6 +170,15 @@ def test_a_study_without_a_winner_is_kept(run, made, tiny, tmp_path, monkeypatch
     assert len(table(tmp_path / "o")) == 2
 
 
+def test_a_pruner(run, made, tiny, tmp_path):
+    arguments = ("--trials", 9, "--epochs", 4, "--space", tiny, "--output", tmp_path / "o", "--no-cache")
+    code, out, err = run("study", "made", "--pruner", "successive_halving", *arguments)
+    assert (code, err) == (0, "") and "8 of 9 trials pruned, which saved 56 % of the epochs" in " ".join(out.split())
+    states = [row["state"] for row in table(tmp_path / "o")]
+    assert sorted(states) == ["finished", *["pruned at epoch 1"] * 6, *["pruned at epoch 3"] * 2]
+    assert json.loads((tmp_path / "o" / "best.json").read_text())["conditions"]["pruner"] == "successive_halving"
+
+
 def test_a_folder_that_holds_a_study_is_kept_unless_told(run, made, tiny, tmp_path):
     arguments = (
         "study",
@@ -271,6 +280,7 @@ BAD = [
     (("study", "digits", "--confirm", "-1"), "confirm must be a whole number of at least 0, got -1"),
     (("study", "digits", "--confirm", "0", "--require-gain"), "confirm must be at least 1 with --require-gain, got 0"),
     (("study", "digits", "--fresh", "1"), "fresh must be a whole number of at least 2, got 1"),
+    (("study", "digits", "--pruner", "hyperbend"), "got 'hyperbend'; did you mean 'hyperband'?"),
     (("study", "digits", "--batch", "0"), "batch must be a whole number of at least 1, got 0"),
     (("study", "digits", "--batch", "many"), "batch must be a whole number of at least 1, got 'many'"),
     (
