@@ -7,6 +7,7 @@ from hyperjax.studies.importance import Importance
 from hyperjax.studies.isolating import IsolatedPoint, Isolation
 from hyperjax.studies.joint import JointEffect
 from hyperjax.studies.plan import plan
+from hyperjax.studies.population_based import PopulationBased, population_based
 from hyperjax.studies.pruners import PRUNERS
 from hyperjax.studies.ranges import Range, integer, log_integer, log_uniform, uniform
 from hyperjax.studies.samplers import SAMPLERS
@@ -27,6 +28,7 @@ __all__ = [
     "IsolatedPoint",
     "Isolation",
     "JointEffect",
+    "PopulationBased",
     "Range",
     "Space",
     "Study",
@@ -40,6 +42,7 @@ __all__ = [
     "log_integer",
     "log_uniform",
     "plan",
+    "population_based",
     "read_space",
     "space",
     "study",

@@ -84,8 +84,8 @@ class hyperband:  # noqa: N801
     Source: Li et al. 2018, arXiv:1603.06560, Algorithm 1.
 
     >>> rule = hyperband(least=1, factor=3)
-    >>> rule.rungs(27), rule.brackets(22, 27).tolist()
-    ([1, 3, 9], [3, 2, 3, 1, 3, 0, 3, 2, 3, 3, 3, 1, 2, 3, 3, 0, 3, 3, 2, 3, 1, 3])
+    >>> rule.rungs(27), rule.brackets(12, 27).tolist()
+    ([1, 3, 9], [3, 2, 3, 1, 3, 0, 3, 2, 3, 3, 2, 3])
     """
 
     least: int = 1

@@ -57,6 +57,7 @@ class Cohort:
     Args:
         engine: whose recipes and seeds are trained; made with `segment_epochs`, to whose multiples training goes. Its
             members are numbered as its runs are: recipes slowest, seeds fastest.
+        seeds: one a member instead of the engine's.
     Raises: ValueError in a job of several processes, which do not exchange members.
 
     >>> from hyperjax.tasks import digits
@@ -69,34 +70,35 @@ class Cohort:
     [(1, False), (3, True)]
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, seeds: Sequence[int] | None = None):
         self._groups: dict[tuple[int, int], _Group] = {}
         self._members: list[_Member] = []
         self._held: set[int] = set()
         self._places: dict[int, tuple[Chunk, int]] = {}  # of each member: its chunk, and the row there
         self._left: dict[int, Run] = {}  # what members have done whose state was dropped
-        self.add(engine)
+        self.add(engine, seeds)
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def add(self, engine: Engine) -> range:
+    def add(self, engine: Engine, seeds: Sequence[int] | None = None) -> range:
         """Begin further members, beside those that there are; their numbers."""
         if jax.process_count() > 1:
             raise ValueError(f"a cohort must be trained by one process, got a job of {jax.process_count()}")
         engine.compile()
+        streams = list(engine.seeds) * len(engine.recipes) if seeds is None else list(seeds)
         first, found = len(self), dict[int, _Member]()
         begun: list[tuple[Chunk, int]] = []
         for each in engine.groups:
             key = (id(each.trainer), each.width)
             group = self._groups.setdefault(key, _Group(each.trainer, each.width, each.room))
-            seeds = [engine.seeds[place % len(engine.seeds)] for place in each.places]
-            for place, seed, settings in zip(each.places, seeds, each.settings, strict=True):
-                found[place] = _Member(engine.recipes[place // len(engine.seeds)], seed, settings, group)
-            for rows in np.array_split(np.arange(len(seeds)), _blocks(group, len(seeds))):
-                members = [first + each.places[row] for row in rows]
-                own = [each.settings[row] for row in rows]
-                group.chunks.append(Chunk(each.trainer, members, own, [seeds[row] for row in rows]))
+            for place, settings in zip(each.places, each.settings, strict=True):
+                recipe = engine.recipes[place // len(engine.seeds)]
+                found[place] = _Member(recipe, streams[place], settings, group)
+            for rows in np.array_split(np.arange(len(each.places)), _blocks(group, len(each.places))):
+                places, own = [each.places[row] for row in rows], [each.settings[row] for row in rows]
+                members, drawn = [first + place for place in places], [streams[place] for place in places]
+                group.chunks.append(Chunk(each.trainer, members, own, drawn))
                 begun.append((group.chunks[-1], each.width))
         self._members += [found[place] for place in range(engine.size)]
         self._work(begun, lambda chunk, width: chunk.begin(width))
@@ -134,12 +136,15 @@ class Cohort:
         Weights, what the optimizer remembers and the records so far are the source's, bit for bit; order of examples
         and masks stay those of the target's seed.
 
-        Raises: ValueError for members of two programs, or that are not at the same step.
+        Raises: ValueError for members of two programs, or a recipe that their program has no room for.
         """
         taken = {copy.target: copy for copy in copies}
+        self._known([*taken, *(copy.source for copy in copies)])
         settings = self._lowered(taken)
         for group in self._groups.values():
-            group.chunks = [self._copied(chunk, taken, settings) for chunk in group.chunks]
+            targets = [target for target in sorted(taken) if self._members[target].group is group]
+            made = [self._made(target, taken[target].source, settings[target]) for target in targets]
+            group.chunks = [*_without(group.chunks, set(targets)), *made]
         for target, copy in taken.items():
             old = self._members[target]
             self._members[target] = old._replace(recipe=copy.recipe, settings=settings[target])
@@ -150,12 +155,7 @@ class Cohort:
         dropped = self._known(members)
         self._left |= {member: replace(self.run(member), _model=_dropped) for member in dropped}
         for group in self._groups.values():
-            kept = []
-            for chunk in group.chunks:
-                rows = np.array([row for row, member in enumerate(chunk.members) if member not in dropped], int)
-                whole = len(rows) == len(chunk.members)
-                kept += [chunk] if whole else [Chunk.of([(chunk, rows)])] if len(rows) else []
-            group.chunks = kept
+            group.chunks = _without(group.chunks, dropped)
         self._look()
 
     def run(self, member: int) -> Run:
@@ -271,17 +271,22 @@ class Cohort:
             found |= zip(targets, lowered, strict=False)
         return found
 
-    def _copied(self, chunk: Chunk, copies: dict[int, Copy], settings: dict[int, Settings]) -> Chunk:
-        if not any(member in copies for member in chunk.members):
-            return chunk
-        rows = [self._places[copies[m].source if m in copies else m] for m in chunk.members]
-        for member, (source, _) in zip(chunk.members, rows, strict=True):
-            if (source.trainer, source.counter) != (chunk.trainer, chunk.counter):
-                raise ValueError(f"source must be at the step of its target, got {copies[member]}")
-        new = Chunk.of(_by_chunk(rows))
-        own = [settings.get(member, self._members[member].settings) for member in chunk.members]
-        new.become(chunk.members, chunk.roots, own)
+    def _made(self, target: int, source: int, settings: Settings) -> Chunk:
+        """A chunk of a target alone, where its source is."""
+        (old, row), (chunk, at) = self._places[target], self._places[source]
+        new = Chunk.of([(chunk, np.array([at]))])
+        new.become([target], old.roots[[row]], [settings])
         return new
+
+
+def _without(chunks: Sequence[Chunk], members: Collection[int]) -> list[Chunk]:
+    """Chunks of those that are no such members."""
+    kept: list[Chunk] = []
+    for chunk in chunks:
+        rows = np.array([row for row, member in enumerate(chunk.members) if member not in members], int)
+        whole = len(rows) == len(chunk.members)
+        kept += [chunk] if whole else [Chunk.of([(chunk, rows)])] if len(rows) else []
+    return kept
 
 
 def _blocks(group: _Group, members: int) -> int:
