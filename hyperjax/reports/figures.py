@@ -9,10 +9,12 @@ from hyperjax.checks import one_of, positive_integer
 from hyperjax.reports.answers import importance_figure, isolation_figure, joint_figure
 from hyperjax.reports.curves import curves_figure, study_curves, study_texts
 from hyperjax.reports.effects import effect_figure
+from hyperjax.reports.population_page import population_figures
 from hyperjax.reports.runs import loss_figure, metric_figures, rate_figure, runs_figures, schedule_figure, stacked
 from hyperjax.reports.tables import searched_names
 from hyperjax.reports.winner import winner_figure
 from hyperjax.schedules import Schedule
+from hyperjax.studies import PopulationBased
 from hyperjax.studies.importance import Importance
 from hyperjax.studies.isolating import Isolation
 from hyperjax.studies.joint import JointEffect
@@ -23,7 +25,7 @@ from hyperjax.training.record import Run, Runs
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-KINDS = "a study, an effect, a run, several runs or a schedule"
+KINDS = "a study, one of its answers, population based training, a run, several runs or a schedule"
 ANSWERS: "dict[type, Callable[[Any], Figure]]" = {
     Effect: effect_figure,
     JointEffect: joint_figure,
@@ -38,7 +40,8 @@ def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Fig
 
     Args:
         x: a study (learning curves of all trials), one of its answers (an effect of one name or two, an importance, an
-            isolation, a winner), a run (loss, metrics, learning rate), several runs (their curves), or a schedule.
+            isolation, a winner), population based training (curves of all members and the schedules that they found),
+            a run (loss, metrics, learning rate), several runs (their curves), or a schedule.
         metric: for a study, which recorded metric to draw; None is the one that ranks.
         steps: for a schedule, how many steps from 0; None is 1000.
     Returns: a Plotly figure, which a notebook shows by itself.
@@ -58,6 +61,8 @@ def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Fig
         return curves_figure(study_curves(x, chosen, study_texts(x, searched_names(x))), chosen)
     if type(x) in ANSWERS:
         return ANSWERS[type(x)](x)
+    if isinstance(x, PopulationBased):
+        return stacked(list(population_figures(x).values()))
     if isinstance(x, Run):
         return stacked(list(run_figures(x).values()))
     if isinstance(x, Runs):

@@ -8,6 +8,7 @@ from typing import Any
 from hyperjax.reports.figures import KINDS
 from hyperjax.reports.files import write_whole
 from hyperjax.reports.page import Page
+from hyperjax.reports.population_page import population_page
 from hyperjax.reports.result_pages import (
     effect_page,
     importance_page,
@@ -19,6 +20,7 @@ from hyperjax.reports.result_pages import (
 )
 from hyperjax.reports.study_page import study_page
 from hyperjax.schedules import Schedule
+from hyperjax.studies import PopulationBased
 from hyperjax.studies.importance import Importance
 from hyperjax.studies.isolating import Isolation
 from hyperjax.studies.joint import JointEffect
@@ -31,6 +33,7 @@ PAGES: dict[type, Callable[[Any], Page]] = {
     JointEffect: joint_page,
     Importance: importance_page,
     Isolation: isolation_page,
+    PopulationBased: population_page,
     Run: run_page,
     Runs: runs_page,
     Schedule: schedule_page,
@@ -41,7 +44,8 @@ def report(x: Any, path: str | os.PathLike[str]) -> Path:
     """Write a result as one HTML file that needs no network; it appears whole or not at all.
 
     Args:
-        x: a study, one of its answers (an effect, an importance, an isolation), a run, several runs or a schedule.
+        x: a study, one of its answers (an effect, an importance, an isolation), population based training, a run,
+            several runs or a schedule.
         path: the file to write; folders are made where missing, an older file is replaced.
     Returns: the path written.
     Raises: ValueError when `x` has no page or `path` is a folder; OSError when it cannot be written.
