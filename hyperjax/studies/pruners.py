@@ -224,7 +224,8 @@ class patience:  # noqa: N801
     def losers(self, standing: Standing) -> np.ndarray:
         """As in `Pruner`."""
         before, since = standing.gains[:, : -self.epochs].max(1), standing.gains[:, -self.epochs :].max(1)
-        return standing.racing & ~(since > before + self.gain)
+        found: np.ndarray = standing.racing & ~(since > before + self.gain)
+        return found
 
 
 PRUNERS = {  # by name; a threshold has none, since it needs a number

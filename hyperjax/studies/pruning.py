@@ -147,7 +147,8 @@ class Pruning:
                 row[end:] = np.nan
             elif member not in moving and not self.cohort.diverged(member) and len(seen):
                 row[seen[-1] + 1 :] = row[seen[-1]]
-        return found.reshape(len(trials), self._seeds, epochs).mean(1)
+        means: np.ndarray = found.reshape(len(trials), self._seeds, epochs).mean(1)
+        return means
 
     def _make_room(self) -> None:
         """Drop the worst of the pruned trials that have a state, until the rest fits."""
