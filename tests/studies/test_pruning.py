@@ -1,5 +1,7 @@
 """Studies with a pruner: who is pruned follows from the full curves, and who survives is what it would have been."""
 
+from dataclasses import replace
+
 import numpy as np
 import optuna
 import pytest
@@ -9,6 +11,7 @@ from hyperjax.studies import StudyInterrupted
 from hyperjax.studies.pruners import median, successive_halving, threshold
 from hyperjax.studies.pruning import Pruning
 from tests.studies.test_pruners import raced
+from tests.studies.test_study import made
 from tests.training.made import classes
 from tests.training.test_engine import same
 
@@ -85,6 +88,14 @@ def test_the_best_ran_to_its_end_and_what_was_saved_is_counted(halved, full):
     assert halved.epochs_saved == (saved, 2 * TRIALS * EPOCHS) and full.epochs_saved == (0, 2 * TRIALS * EPOCHS)
 
 
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_no_pruned_trial_is_before_one_that_ran_to_its_end(direction):
+    study = made([0.5, 0.9, 0.7, -3, 0.1], direction=direction)
+    trials = [replace(trial, pruned_at=2 if trial.number in (1, 2, 4) else None) for trial in study.trials]
+    early = [1, 2, 4] if direction == "max" else [4, 2, 1]
+    assert [trial.number for trial in replace(study, trials=tuple(trials)).ranking] == [0, *early, 3]
+
+
 def test_revived_trials_end_where_they_would_have(task, full, halved):
     chosen = [trial.number for trial in halved.pruned[:3]]
     found = halved.revive(3)
@@ -151,6 +162,19 @@ def test_a_diverged_seed_takes_its_trial_out_and_a_metric_that_should_fall_is_un
     assert all(run.finished for trial in found.trials for run in trial.runs)
 
 
+@pytest.mark.slow
+def test_a_verdict_does_not_look_behind_its_epoch(task):
+    """With one step an epoch a segment is two, so members are further than the verdict that they wait for."""
+    own = hj.space(learning_rate=hj.log_uniform(1e-3, 0.3), optimizer=["sgd", "adam"], batch_size="full", epochs=8)
+    rule = median(warmup=1, least=2)
+    full, study = hj.study(task, own, trials=12), hj.study(task, own, trials=12, pruner=rule)
+    assert ends(study) == raced(rule, curves(full)) and {1, 2} < set(ends(study))
+    for trial, whole in zip(study.trials, full.trials, strict=True):
+        run, complete = trial.runs[0], whole.runs[0]
+        np.testing.assert_array_equal(run.losses, complete.losses[: len(run.losses)])
+        assert trial.pruned_at is None or trial.pruned_at <= run.epochs[-1] <= trial.pruned_at + 1
+
+
 def test_one_of_two_seeds_that_diverges_ends_the_other():
     class Cohort:
         held = ()
@@ -167,10 +191,12 @@ def test_one_of_two_seeds_that_diverges_ends_the_other():
         def hold(self, members):
             self.held = tuple(members)
 
-    pruning = Pruning(successive_halving(least=2, factor=2), 4, 2, "max")
-    pruning._cohort = Cohort()
-    pruning._judge(range(3), [0, 1, 2], 2)
-    assert pruning.pruned == {0: 2, 1: 2} and set(pruning.cohort.held) == {0, 1, 2, 3}
+    for rule, pruned in [(successive_halving(least=2, factor=2), [0, 1]), (median(least=9), [0])]:
+        pruning = Pruning(rule, 4, 2, "max")
+        pruning._cohort = Cohort()
+        pruning._judge(range(3), [0, 1, 2], 2)
+        assert pruning.pruned == dict.fromkeys(pruned, 2)
+        assert set(pruning.cohort.held) == {2 * trial + seed for trial in pruned for seed in (0, 1)}
 
 
 def test_states_beyond_the_memory_are_dropped_worst_first(task, halved, monkeypatch):
@@ -200,7 +226,10 @@ def test_samplers_hear_of_pruned_trials_and_ctrl_c_keeps_what_had_ended(task):
     part = caught.value.study
     assert seen[0] == 0 and seen == sorted(seen) and 9 <= len(part.trials) == seen[-1] < TRIALS
     assert all(trial.pruned_at or trial.finished for trial in part.trials)
+    cohort = part._held.pruning.cohort
+    racing = set(cohort.moving(range(len(cohort)))) - {trial.number for trial in part.trials}
     assert all(trial.finished for trial in part.revive(99).trials)
+    assert racing and set(cohort.moving(range(len(cohort)))) == racing  # nobody asked for those
 
 
 def test_optuna_is_told_the_epoch_and_the_last_value():
