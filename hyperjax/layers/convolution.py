@@ -107,7 +107,7 @@ def _by_patches(lhs: jax.Array, rhs: jax.Array, geometry: _Geometry, precision: 
     def product(lhs: jax.Array, rhs: jax.Array) -> jax.Array:
         lhs_spec, rhs_spec, out_spec = geometry.specs
         x = lhs.transpose(lhs_spec[0], *lhs_spec[2:], lhs_spec[1])  # [examples, *positions, features]
-        # The outputs first: so its gradient is the product of the outputs' gradient and the patches in this order, which
+        # Outputs first: so its gradient is the product of the outputs' gradient and the patches, in this order, which
         # takes half the time of the other (jax 0.10.1 and 0.12).
         kernel = rhs.transpose(rhs_spec[0], *rhs_spec[2:], rhs_spec[1])  # [outputs, *taps, features of a group]
         outputs, taps, features = kernel.shape[0], kernel.shape[1:-1], kernel.shape[-1]
