@@ -28,7 +28,7 @@ def whole(task):
 
 
 def cohort_of(task, recipes=RECIPES, seeds=(0, 1), **ways):
-    return Cohort(Engine(task, recipes, seeds, segment_epochs=1, **ways))
+    return Cohort(Engine(task, recipes, seeds, segment_epochs=1, **({"width": 2} | ways)))  # one width, one program
 
 
 def test_who_is_held_and_released_equals_who_never_was(task, whole):
@@ -58,7 +58,12 @@ def test_members_that_join_later_change_nobody(task, whole):
     cohort = cohort_of(task, RECIPES[:4], also=RECIPES)
     cohort.advance(2)
     cohort.hold([1, 2, 6])
-    assert list(cohort.add(Engine(task, RECIPES[4:], [0, 1], also=RECIPES, segment_epochs=1))) == [8, 9, 10, 11]
+    assert list(cohort.add(Engine(task, RECIPES[4:], [0, 1], also=RECIPES, segment_epochs=1, width=2))) == [
+        8,
+        9,
+        10,
+        11,
+    ]
     cohort.advance(1)
     cohort.release([1, 2, 6])
     cohort.advance()
