@@ -5,7 +5,7 @@ import math
 from hyperjax.reports.answers import importance_figure, isolated_label, isolation_figure, joint_figure
 from hyperjax.reports.page import Page, escape, figure_holder, section
 from hyperjax.reports.wording import number, plural, spoken
-from hyperjax.studies.importance import MOST, Importance
+from hyperjax.studies.importance import Importance
 from hyperjax.studies.study import Study
 
 LEAST_TOGETHER = 16  # trials with a score, for a grid of two
@@ -57,11 +57,12 @@ def isolation_section(study: Study, page: Page) -> str:
 
 def _explained(found: Importance, study: Study) -> str:
     alone = sum(share.mean for share in found.shares.values() if math.isfinite(share.mean))
-    thinned = f" Of {plural(len(study.trials), 'trial')} {MOST} were looked at." if found.trials == MOST else ""
+    scored = sum(math.isfinite(trial.score) for trial in study.trials)
+    drawn = f"{found.trials} of {scored} trials" if found.trials < scored else plural(scored, "trial")
     return (
         f"Shares of the variance of the {spoken(study.metric)} that each hyperparameter explains alone, over the "
-        f"whole space (fANOVA, over {plural(found.trials, 'trial')} with a score), with 95 % intervals. They add up "
-        f"to {number(100 * alone, 2)} %; the rest lies in their interplay, or is noise.{thinned}"
+        f"whole space (fANOVA, over {drawn} with a score), with 95 % intervals. They add up "
+        f"to {number(100 * alone, 2)} %; the rest lies in their interplay, or is noise."
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from hyperjax.checks import positive_integer
@@ -116,7 +117,8 @@ class Training:
         progress: Callable[[int, int], None] | None,
     ):
         self._task, self._recipes, self._layout = task, recipes, layout
-        self._done, self._total, self._progress = 0, total, progress
+        self._done, self._total = 0, total
+        self._progress = None if jax.process_index() > 0 else progress  # of a job, the first process alone reports
         planned = Engine(task, recipes, layout=layout).groups  # one width for all, so that nothing is compiled twice
         self._width = width or min(group.trainer.width(together) for group in planned)
 

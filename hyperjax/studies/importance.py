@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from hyperjax.studies.study import Study
 
-METHODS = ("fanova", "ped_anova")
+MOST = {"fanova": 256, "ped_anova": 2000}  # trials that a method looks at; fANOVA's time grows with their square
 LEAST = 8  # trials with a score
-MOST = 400  # trials that fANOVA looks at: its time grows with their square
 HALVES = 8
 TREES = 16
 
@@ -44,7 +43,7 @@ class Importance:
 
 def importance(study: "Study", method: str, seed: int) -> Importance:
     """Importance of every searched name; see `Study.importance`."""
-    one_of("method", method, METHODS)
+    one_of("method", method, MOST)
     counted = [trial for trial in study.trials if math.isfinite(trial.score)]
     scores = np.array([trial.score for trial in counted], np.float64)
     unknown = {name: Interval(math.nan, math.nan, math.nan) for name in study.space}
@@ -60,7 +59,7 @@ def importance(study: "Study", method: str, seed: int) -> Importance:
     varied = {name: column for name, column in columns.items() if len(column) and np.ptp(column) > 0}
     if not varied:
         return replace(nothing, note="Nothing was searched that varies among the trials with a score.")
-    kept = np.sort(rng.permutation(len(counted))[: MOST if method == "fanova" else None])
+    kept = np.sort(rng.permutation(len(counted))[: MOST[method]])
     choices = frozenset(varied) - frozenset(study.ranges)
 
     def shares(members: np.ndarray) -> np.ndarray:

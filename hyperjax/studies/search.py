@@ -80,7 +80,8 @@ def study(
         recipe: what everything outside the space is; None is `Recipe()`.
         layout, width: as in `fit_population`.
         progress: called as `progress(trials done, trials in all)`, first with 0 when all programs are compiled.
-    Returns: a `Study`; the best recipe's runs are also measured on the test set, if the task has one.
+    Returns: a `Study`; the best recipe's runs are also measured on the test set, if the task has one. Luck flatters the
+        best of many: `hyperjax.studies.confirm` trains the best ones again, and says what they are worth.
     Raises: ValueError for arguments that do not fit; StudyInterrupted on Ctrl-C, with what had finished.
 
     >>> import numpy as np

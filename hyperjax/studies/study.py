@@ -262,8 +262,8 @@ class Study:
 
         Args:
             method: "fanova": shares of the scores' variance over the space that each name explains alone, in a forest
-                of trees, of at most 400 trials; what is left to 1 is in their interplay. "ped_anova": what sets the
-                best tenth of trials apart, as shares of 1 over the names; it wants 50 trials or more.
+                of trees, of at most 256 trials; what is left to 1 is in their interplay. "ped_anova": what sets the
+                best tenth of at most 2,000 trials apart, as shares of 1 over the names; it wants 50 or more.
             seed: of the trees and of what is drawn.
         Returns: shares, largest first. The 95 % intervals are Student's over 8 random halves of the trials, whose
             spread is that of the whole (the jackknife that leaves half out). NaN with a `note` where there are fewer

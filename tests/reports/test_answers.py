@@ -132,7 +132,7 @@ def test_every_verdict_has_its_sentence_and_what_comes_next(study, winner_of, ma
     assert chosen.error_x.array == pytest.approx((0.01,)) and chosen.error_x.arrayminus == pytest.approx((0.01,))
 
 
-def test_answers_are_drawn_as_they_are(study, tmp_path):
+def test_answers_are_drawn_as_they_are(study, study_of, tmp_path):
     importance, isolation, joint = (
         study.importance(),
         study.isolate("optimizer"),
@@ -149,6 +149,8 @@ def test_answers_are_drawn_as_they_are(study, tmp_path):
     heat, counts = plot(joint).data
     shown = np.array([[np.nan if cell is None else cell for cell in row] for row in heat.z])
     np.testing.assert_allclose(shown, joint.means, rtol=1e-4)
+    lower = plot(study_of(40, direction="min").effect("learning_rate", "optimizer")).data[0]
+    assert lower.reversescale and not heat.reversescale  # better is stronger
     assert len(counts.text) == np.isfinite(joint.means).sum() == sum(map(np.count_nonzero, joint.trials))
     for place, thing in enumerate((importance, isolation, joint)):
         assert "<table>" in report(thing, tmp_path / f"{place}.html").read_text()

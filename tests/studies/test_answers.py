@@ -223,7 +223,7 @@ def test_importance_that_cannot_be_known_says_why():
 
 
 def test_large_studies_are_thinned(monkeypatch):
-    monkeypatch.setattr("hyperjax.studies.importance.MOST", 50)
+    monkeypatch.setattr("hyperjax.studies.importance.MOST", {"fanova": 50, "ped_anova": 70})
     assert known(60).importance().trials == 50 and known(60).importance("ped_anova").trials == 60
 
 
