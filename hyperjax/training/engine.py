@@ -43,7 +43,8 @@ class Engine:
     """A planned population: groups of equal structure, each with its trainer, ready to compile and run.
 
     Args:
-        task, recipes, seeds, layout, width: as in `fit_population`.
+        task, recipes, seeds, layout: as in `fit_population`.
+        width: as there, or one for each recipe, of which the first of a group decides.
         also: recipes that may come later; the programs have room for them, so that what is compiled depends on a space
             and not on the batch that was sampled from it.
         segment_steps: as in `fit`.
@@ -60,7 +61,7 @@ class Engine:
         *,
         also: Sequence[Recipe] = (),
         layout: str = "auto",
-        width: int | None = None,
+        width: int | list[int | None] | None = None,
         segment_steps: int | None = None,
         segment_epochs: int | None = None,
         example_weights: Any = None,
@@ -70,12 +71,14 @@ class Engine:
         cuts: Sequence[Cut] | None = None,
     ):
         one_of("layout", layout, LAYOUTS)
-        if width is not None:
-            positive_integer("width", width)
+        for given in width if isinstance(width, list) else [width]:
+            if given is not None:
+                positive_integer("width", given)
         if segment_steps is not None and positive_integer("segment_steps", segment_steps) < 2:
             raise ValueError("segment_steps must be a whole number of at least 2, got 1")
         self._segment_epochs = None if segment_epochs is None else positive_integer("segment_epochs", segment_epochs)
         self.task, self.recipes, self.seeds = task, recipes_of(recipes), seeds_of(seeds)
+        widths = width if isinstance(width, list) else [width] * len(self.recipes)
         self.size = len(self.recipes) * len(self.seeds)
         self._weights = _of_runs("example_weights", example_weights, self.size, (task.size("train"),))
         for name, own in {"example_weights": example_weights, "targets": targets}.items():
@@ -88,7 +91,7 @@ class Engine:
         self._devices, self._shards = None if devices is None else chosen(devices), shards
         self.compile_seconds, self._fixed, self._compiled = 0.0, cuts is not None, False
         grouped = list(self._grouped().values())
-        ways: Sequence[Any] = [(width, segment_steps)] * len(grouped) if cuts is None else cuts
+        ways: Sequence[Any] = [(widths[group[0]], segment_steps) for group in grouped] if cuts is None else cuts
         self.groups = [self._plan(members, also, layout, *way) for members, way in zip(grouped, ways, strict=True)]
 
     def compile(self, checkpoint: Checkpoint | None = None) -> None:
@@ -245,6 +248,19 @@ class Engine:
         """Each chunk's group and its number there."""
         counts = [-(-len(group.places) // group.width) for group in self.groups]
         return [(group, chunk) for group, count in enumerate(counts) for chunk in range(count)]
+
+    @property
+    def seconds_at_stake(self) -> float:
+        """Seconds for which nothing ends, by a step's operations on one core: what a kill could cost. No clock is read.
+
+        Under "map" a chunk ends by itself, under "vmap" all do together.
+        """
+
+        def until_an_end(group: _Group) -> float:
+            together = group.width if self.layout == "map" else len(group.places)
+            return together * max(group.trainer.seconds(int(settings.steps)) for settings in group.settings)
+
+        return max(map(until_an_end, self.groups))
 
     def _run(self, group: _Group, member: int, harvest: Harvest, row: int) -> Run:
         """The run of a group's member, which is a row of its chunk's harvest."""

@@ -15,7 +15,7 @@ from hyperjax.training.following import Stopping
 from hyperjax.training.in_force import in_force
 from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.recipe import Recipe
-from hyperjax.training.record import MOST_RECORDED_STEPS, Run
+from hyperjax.training.record import MOST_RECORDED_STEPS, Run, Trained
 from hyperjax.training.settings import Settings
 from hyperjax.training.structure import Structure
 from hyperjax.training.trainer import Trainer
@@ -44,6 +44,7 @@ def to_run(trainer: Trainer, recipe: Recipe, seed: int, settings: Settings, harv
     if at_best is not None:
         best = int(np.searchsorted(np.minimum(validations, done), int(at_best.best_step)))
     metrics = _training_metrics(program, structure, record, validations, boundaries, done)
+    trained = partial(_trained, program, settings, carry, at_best)
     if "validation" in task.data:
         rows = record.validation[validations - 1]
         names = [f"validation_{name}" for name in ("loss", *program.metric_names)]
@@ -66,7 +67,8 @@ def to_run(trainer: Trainer, recipe: Recipe, seed: int, settings: Settings, harv
         layout=trainer.layout,
         best=best,
         _numbers=partial(in_force, task, structure, recipe, settings, record.scale),
-        _model=_model_of(program, settings, carry, at_best, seed),
+        _model=partial(_model, program, settings, trained, seed),
+        _trained=trained,
         _task=task,
     )
 
@@ -94,23 +96,22 @@ def _training_metrics(
     return dict(zip(names, means.astype(np.float32).T, strict=True))
 
 
-def _model_of(
-    program: Program, settings: Settings, carry: Carry, at_best: Stopping | None, seed: int
-) -> Callable[[], Any]:
-    def build() -> Any:
-        if at_best is not None:
-            step, weights, rest = int(at_best.best_step), at_best.weights, at_best.rest
-        else:
-            step, rest = int(carry.step), carry.rest
-            weights = program.judged(jax.tree.map(jax.numpy.asarray, carry), settings)
-        weights = program.unpacked(jax.tree.map(jax.numpy.asarray, weights))
-        numbers = settings.model_numbers_at(max(step - 1, 0))
-        rest = jax.tree.map(jax.numpy.asarray, rest)
-        model = program.model.model(weights, rest, numbers, random.streams(seed).masks, training=True)
-        model.eval()
-        return given_back(model)
+def _trained(program: Program, settings: Settings, carry: Carry, at_best: Stopping | None) -> Trained:
+    if at_best is not None:
+        step, weights, rest = int(at_best.best_step), at_best.weights, at_best.rest
+    else:
+        step, rest = int(carry.step), carry.rest
+        weights = program.judged(jax.tree.map(jax.numpy.asarray, carry), settings)
+    weights = program.unpacked(jax.tree.map(jax.numpy.asarray, weights))
+    return Trained(step, weights, jax.tree.map(jax.numpy.asarray, rest))
 
-    return build
+
+def _model(program: Program, settings: Settings, trained: Callable[[], Trained], seed: int) -> Any:
+    step, weights, rest = trained()
+    numbers = settings.model_numbers_at(max(step - 1, 0))
+    model = program.model.model(weights, rest, numbers, random.streams(seed).masks, training=True)
+    model.eval()
+    return given_back(model)
 
 
 def weights_of(program: Program, source: Any) -> tuple[Any, Any]:

@@ -2,14 +2,23 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
 from hyperjax.tasks import Task
 from hyperjax.training.recipe import Recipe
+from hyperjax.types import PyTree
 
 MOST_RECORDED_STEPS = 4096  # a longer run keeps every k-th step
+
+
+class Trained(NamedTuple):
+    """What training made of a model."""
+
+    step: int  # steps taken by then
+    weights: PyTree  # as the model has them
+    rest: PyTree  # other state
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +40,7 @@ class Run:
         finished: False when the run was stopped from outside before its end.
         best: with early stopping, the number of the validation at which the run was best, whose weights `model` has.
         layout: how the engine laid it out ("map" or "vmap").
+        has_model: False when it was read from a study's storage, where its weights were not kept.
     """
 
     recipe: Recipe
@@ -51,7 +61,9 @@ class Run:
     best: int | None
     _numbers: Callable[[str, np.ndarray], np.ndarray] = field(repr=False)
     _model: Callable[[], Any] = field(repr=False)
+    _trained: Callable[[], Trained] | None = field(repr=False, default=None)
     _task: Task | None = field(repr=False, default=None)
+    has_model: bool = True
 
     @property
     def diverged(self) -> bool:
@@ -72,6 +84,8 @@ class Run:
 
         Its weights are the averaged ones where the recipe asks for an average, and those of the best epoch with early
         stopping.
+
+        Raises: ValueError where weights were not kept; see `has_model`.
         """
         return self._model()
 

@@ -132,6 +132,10 @@ class Trainer:
         wanted = min(WIDEST_CHUNK, SECONDS_PER_CHUNK / (self._seconds * self.steps), members / self.advance.threads)
         return 1 << int(math.log2(max(wanted, 1.0)))  # powers of two, so that few widths are compiled
 
+    def seconds(self, steps: int) -> float:
+        """So many steps of one member on one core, by their operations."""
+        return self._seconds * steps
+
     def _advance(self, carry: Carry, settings: Settings, root: Any, data: Any, start: Any) -> tuple[Carry, Record]:
         return segment(self.program, self.steps, carry, settings, _streams(root), data, start)
 
