@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from hyperjax.studies.distributions import from_params, to_optuna, to_params
+from hyperjax.studies.distributions import Label, from_params, to_optuna, to_params
 from hyperjax.studies.space import Space
 
 COMPLETE_ALONE = ("gp", "nsga2")  # learn nothing from trials that were pruned
@@ -38,6 +38,8 @@ class Asked:
         total: trials in all.
         batch: trials that are asked for together.
         direction: "max" or "min", whichever score is better.
+        known: trials that an object need not be asked for, since it was before: their values in Optuna's words, by
+            number. A sampler by name gives them again.
 
     >>> from hyperjax.studies.ranges import uniform
     >>> from hyperjax.studies.space import space
@@ -48,9 +50,19 @@ class Asked:
     (24, True)
     """
 
-    def __init__(self, sampler: str | BaseSampler, space: Space, total: int, batch: int, seed: int, direction: str):
+    def __init__(
+        self,
+        sampler: str | BaseSampler,
+        space: Space,
+        total: int,
+        batch: int,
+        seed: int,
+        direction: str,
+        known: Mapping[int, Mapping[str, Label]] | None = None,
+    ):
         self.total, self.told = total, list[tuple[dict[str, Any], float]]()
         self._sampler, self._space, self._batch, self._seed = sampler, space, batch, seed
+        self._known = {} if known is None or isinstance(sampler, str) else known
         self._sign = -math.inf if direction == "max" else math.inf
         self._distributions = to_optuna(space)
         self._open: list[tuple[optuna.Trial, dict[str, Any]]] = []
@@ -64,7 +76,8 @@ class Asked:
         sampler = self._sampler
         with quiet():
             self._study.sampler = self._built(sampler) if isinstance(sampler, str) else sampler
-            self._open = [self._one(rng) for _ in range(count)]
+            first = len(self.told)
+            self._open = [self._again(n) if n in self._known else self._one(rng) for n in range(first, first + count)]
         self._batches += 1
         return [values for _, values in self._open]
 
@@ -86,6 +99,12 @@ class Asked:
                     self._study.tell(trial, state=TrialState.PRUNED)
                 self.told.append((values, score))
         self._open = []
+
+    def _again(self, number: int) -> tuple[optuna.Trial, dict[str, Any]]:
+        """A trial that is known."""
+        self._study.enqueue_trial(dict(self._known[number]))
+        trial = self._study.ask(self._distributions)
+        return trial, from_params(self._space, trial.params)
 
     def _one(self, rng: np.random.Generator) -> tuple[optuna.Trial, dict[str, Any]]:
         """A trial that keeps the constraints.

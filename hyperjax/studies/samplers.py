@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -90,7 +90,14 @@ class Drawn:
 
 
 def source_of(
-    sampler: Any, space: Space, trials: int | None, batch: int, seed: int, direction: str, base: Recipe | None = None
+    sampler: Any,
+    space: Space,
+    trials: int | None,
+    batch: int,
+    seed: int,
+    direction: str,
+    base: Recipe | None = None,
+    known: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> Source:
     """What gives a study its trials.
 
@@ -99,12 +106,13 @@ def source_of(
         batch: trials that are asked for together.
         direction: "max" or "min", whichever score is better.
         base: what everything outside the space is.
+        known: trials that there are already; see `Asked`.
     """
     if sampler in ("random", "grid"):
         return Drawn(draw(space, trials, seed, base), batch)
     from hyperjax.studies.asking import Asked
 
-    return Asked(sampler, space, 64 if trials is None else trials, batch, seed, direction)
+    return Asked(sampler, space, 64 if trials is None else trials, batch, seed, direction, known)
 
 
 def draw(space: Space, trials: int | None, seed: int, base: Recipe | None = None) -> list[dict[str, Any]]:

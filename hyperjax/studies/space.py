@@ -257,6 +257,16 @@ def apart(name: str, value: Any) -> Any:
     return value is None if head in ("activation", "dropout") else None
 
 
+def structural(values: Mapping[str, Any]) -> dict[str, str]:
+    """What of a sample sets its program apart, for a reader.
+
+    >>> structural({"optimizer": "adam", "batch_size": 32, "dropout": 0.1})
+    {'batch_size': '32'}
+    """
+    found = {name: apart(name, value) for name, value in values.items()}
+    return {name: _text(value) for name, value in found.items() if value is not None and value is values[name]}
+
+
 def _governed(name: str) -> str | None:
     """The number that a name stands for, where another field decides whether it is read."""
     head, _, tail = name.partition(".")

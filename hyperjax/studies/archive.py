@@ -1,0 +1,242 @@
+"""A study in a storage: what is there already, and finished trials written beside the training, many at a time."""
+
+import contextlib
+import errno
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from optuna.study import StudyDirection
+
+from hyperjax.studies.asking import quiet
+from hyperjax.studies.distributions import to_optuna, to_params
+from hyperjax.studies.identity import differences, versions
+from hyperjax.studies.space import Space, structural
+from hyperjax.studies.storage import cause, folder_of, opened, shown
+from hyperjax.studies.study import Trial
+from hyperjax.studies.trained_models import TrainedModels
+from hyperjax.studies.trial_record import Kept, kept, record
+from hyperjax.tasks import Task
+from hyperjax.training.recipe import Recipe
+from hyperjax.training.record import Run
+from hyperjax.training.run_json import recalled
+
+STUDY = "hyperjax:study"  # the attribute that says what a study is
+
+
+class _Finished(NamedTuple):
+    trial: Trial
+    values: Mapping[str, Any]  # with those that do not matter
+
+
+class Archive:
+    """A study's place in a storage.
+
+    Args:
+        storage, name, folder: as in `study`.
+        direction: "max" or "min".
+        space: of the study.
+        identity: what the study is; see `identity`.
+        left: parts of it that the caller leaves open: they stay what they are.
+        layout: "map" or "vmap", how members are laid out here.
+    Attributes:
+        place: the storage for a reader, without a password.
+        identity: as it is in the storage.
+        kept: the finished trials by number, as they were found.
+        widths: members in a chunk by structure, and by "" of any other one, as they were decided first.
+    Raises: ValueError as `opened` does, and for a storage that holds another study of that name, saying what differs.
+    """
+
+    def __init__(
+        self,
+        storage: str | os.PathLike[str],
+        name: str,
+        folder: str | os.PathLike[str] | None,
+        direction: str,
+        space: Space,
+        identity: Mapping[str, Any],
+        left: Collection[str],
+        layout: str,
+    ):
+        self.place, self._name, self._direction, self._space = shown(storage), name, direction, space
+        self._distributions, self._widths = to_optuna(space), f"hyperjax:widths:{layout}"
+        self._versions = ", ".join(f"{package} {number}" for package, number in versions().items())
+        self.identity, self.kept, self.widths = dict(identity), dict[int, Kept](), dict[str, int]()
+        self._known_widths = dict[str, int]()
+        self._storage, self._journal = opened(storage)
+        try:
+            with self._told(), quiet():
+                self._find(identity, left)
+        except BaseException:
+            self._let_go()
+            raise
+        own = folder_of(storage, folder)
+        self._states = None if own is None else own / "rounds"
+        scores = {number: found.score for number, found in self.kept.items()}
+        self._models = None if own is None else TrainedModels(own, direction, scores)
+        self._queue: queue.SimpleQueue[_Finished | None] = queue.SimpleQueue()
+        self._failure: Exception | None = None
+        self._writer: threading.Thread | None = None
+
+    def recall(self, task: Task, recipe: Recipe, number: int, values: Mapping[str, Any]) -> list[Run] | None:
+        """The runs of a trial that had finished; None where it had not.
+
+        Args:
+            recipe, values: what the sampler gives for that number now.
+        Raises: ValueError where it had other values.
+        """
+        found, params = self.kept.get(number), to_params(self._space, values)
+        if found is None:
+            return None
+        if found.params != params:
+            names = [name for name in params if found.params.get(name) != params[name]]
+            there, here = ({name: given.get(name) for name in names} for given in (found.params, params))
+            raise ValueError(
+                f"storage must hold trials that this study begins with, got {self.place!r}, whose trial {number} has "
+                f"{there} where the sampler gives {here}; a whole grid has another order than a part of it, and "
+                "another version of Optuna or NumPy may draw otherwise"
+            )
+        seeds = [told["seed"] for told in found.runs]
+        arrays: Sequence[Any] = [None] * len(seeds) if self._models is None else self._models.of(number, seeds)
+        return [recalled(task, recipe, told, own) for told, own in zip(found.runs, arrays, strict=True)]
+
+    @property
+    def known(self) -> dict[int, Mapping[str, Any]]:
+        """The values of the trials that were found, in Optuna's words."""
+        return {number: found.params for number, found in self.kept.items()}
+
+    def put(self, trial: Trial, values: Mapping[str, Any]) -> None:
+        """Have a finished trial written; returns before it is.
+
+        Args:
+            values: all that were sampled, those that do not matter among them.
+        Raises: OSError when a trial before it could not be written.
+        """
+        self._complain()
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write, name="hyperjax-archive", daemon=True)
+            self._writer.start()
+        self._queue.put(_Finished(trial, values))
+
+    def put_widths(self, widths: Mapping[str, int]) -> None:
+        """Keep how chunks are cut, before anything is trained so."""
+        if dict(widths) != self._known_widths:
+            with self._told():
+                self._storage.set_study_user_attr(self._study, self._widths, dict(widths))
+            self._known_widths = dict(widths)
+
+    def states(self, first: int, count: int) -> Path | None:
+        """Folder for the states of a population while it trains; None where there is none."""
+        return None if self._states is None else self._states / f"{first}-{first + count - 1}"
+
+    def forget_states(self) -> None:
+        """Delete those, once all trials are written."""
+        self._end()
+        if self._states is not None:
+            shutil.rmtree(self._states, ignore_errors=True)
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait until everything is written, and let go of the storage.
+
+        Raises: OSError when something could not be.
+        """
+        try:
+            self._end()
+        finally:
+            self._let_go()
+
+    def _end(self) -> None:
+        """Wait until everything is written."""
+        if self._writer is not None:
+            self._queue.put(None)
+            self._writer.join()
+            self._writer = None
+        self._complain()
+
+    def _let_go(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def _find(self, identity: Mapping[str, Any], left: Collection[str]) -> None:
+        studies = {study.study_name: study._study_id for study in self._storage.get_all_studies()}
+        if self._name in studies:
+            self._study = studies[self._name]
+        else:
+            way = StudyDirection.MAXIMIZE if self._direction == "max" else StudyDirection.MINIMIZE
+            self._study = self._storage.create_new_study([way], self._name)
+        attributes = self._storage.get_study_user_attrs(self._study)
+        trials = self._storage.get_all_trials(self._study, deepcopy=False)
+        if STUDY not in attributes and not trials:  # new, or its beginning was cut short
+            self._storage.set_study_user_attr(self._study, STUDY, dict(identity))
+            attributes = {STUDY: dict(identity)}
+        self.identity = self._same(attributes.get(STUDY), identity, left)
+        self.widths = dict(attributes.get(self._widths, {}))
+        self._known_widths = dict(self.widths)
+        for found in map(kept, trials):
+            if found is not None:
+                self.kept.setdefault(found.number, found)
+
+    def _same(self, there: Any, here: Mapping[str, Any], left: Collection[str]) -> dict[str, Any]:
+        if not isinstance(there, dict):
+            raise ValueError(
+                f"storage must hold no study named {self._name} but one of this kind, got {self.place!r}, where "
+                "another program has written one; give another name"
+            )
+        found = differences(there, {**here, **{name: there.get(name) for name in left}})
+        if found:
+            raise ValueError(
+                f"storage must hold this study or none, got {self.place!r}, which holds another: {'; '.join(found)}; "
+                "give another storage or name, or see --overwrite"
+            )
+        return there
+
+    def _write(self) -> None:
+        """Take what has finished meanwhile, and write it with one wait for the disk, until there is a None."""
+        ended = False
+        while not ended:
+            taken = [self._queue.get()]
+            while not self._queue.empty():
+                taken.append(self._queue.get())
+            ended = taken[-1] is None
+            finished = [one for one in taken if one is not None]
+            if finished and self._failure is None:
+                try:
+                    self._write_all(finished)
+                except Exception as error:
+                    self._failure = error
+
+    def _write_all(self, finished: Sequence[_Finished]) -> None:
+        if self._models is not None:
+            self._models.keep([one.trial for one in finished])  # first: whatever trial is there has its model
+        with self._together():
+            for trial, values in finished:
+                params, group = to_params(self._space, values), structural(values)
+                made = record(trial, params, self._distributions, self._direction, group=group, versions=self._versions)
+                self._storage.create_new_trial(self._study, made)
+
+    def _together(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._journal is None else self._journal.together()
+
+    def _complain(self) -> None:
+        if self._failure is not None:
+            with self._told():
+                raise self._failure
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What goes wrong in a storage as OSErrors of one form."""
+        try:
+            yield
+        except (OSError, ValueError):
+            raise
+        except Exception as error:  # of SQLAlchemy's and each driver's many
+            raise OSError(errno.EIO, cause(error), self.place) from error
