@@ -91,6 +91,8 @@ def tasks() -> None:
     "  hyperjax study digits --trials 256 --sampler tpe --output out3\n\n"
     "  hyperjax study digits --trials 256 --pruner hyperband --output out4\n\n"
     "  hyperjax study digits --confirm 4 --fresh 20 --require-gain --output out5 && deploy\n\n"
+    "The same command again goes on with a study that was stopped or killed, or that is to have more --trials. "
+    "To watch it meanwhile:  optuna-dashboard out/study.journal\n\n"
     "Samplers: random draws each trial for itself, quasi_random covers the space more evenly, grid goes through lists; "
     "tpe, cmaes, nsga2 and gp (seconds a trial: for few, long ones) look at the scores of earlier batches. A smaller "
     "--batch learns sooner, a larger one keeps more cores busy.\n\n"
@@ -160,7 +162,17 @@ def study(
     require_gain: Annotated[
         bool, typer.Option("--require-gain", help="End with 3 unless the winner is better than the default recipe.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a study that DIR holds.")] = False,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Where finished trials are kept: a journal file, or a database such as sqlite:///study.db or "
+            "postgresql://... Whoever gives the same one, here or on another machine, shares the trials. "
+            "Default: DIR/study.journal.",
+            metavar="URL",
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the study in its storage.", metavar="NAME")] = "hyperjax",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the study that DIR holds first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
     cache: Annotated[bool, typer.Option(help="Keep compiled programs for the next time.")] = True,
 ) -> None:
@@ -172,6 +184,7 @@ def study(
     from hyperjax.studies import default_space, read_space
     from hyperjax.studies.pruners import check_pruner
     from hyperjax.studies.samplers import check_sampler
+    from hyperjax.studies.storage import JOURNAL, forget
     from hyperjax.tasks import find
 
     check_sampler(sampler)
@@ -193,10 +206,15 @@ def study(
     learnt = find(task)
     varied = read_space(space, epochs=passes) if space is not None else default_space(passes, learnt)
     check_sampler(sampler, varied)
-    folder = prepare_folder(output, overwrite)
+    where = storage or str(output / JOURNAL)
+    folder = prepare_folder(output, overwrite, where)
+    if overwrite:
+        forget(where, name, folder)
     _keep_compiled_programs(cache)
     console = Console(stderr=as_json)
-    asked = {"trials": count, "seeds": blocks, "seed": start, "sampler": sampler, "pruner": pruner, "batch": together}
+    asked: dict[str, Any] = {"trials": count, "seeds": blocks, "seed": start, "sampler": sampler, "batch": together}
+    asked |= {"pruner": pruner, "storage": where, "name": name, "folder": folder}
+    asked["shared"] = storage is not None and pruner is None
     code = _run(console, learnt, varied, asked, folder, as_json, (again, measuring), require_gain)
     if code:
         raise typer.Exit(code)
@@ -242,11 +260,12 @@ def _run(
         console.print(study_table(result))
         for note in (*edge_notes(result), *pruning_notes(result)):
             console.print(note, highlight=False, markup=False)
-        console.print(f"Trained in {programs}.", highlight=False, markup=False)
+        if result.conditions["programs"]:
+            console.print(f"Trained in {programs}.", highlight=False, markup=False)
         console.print(f"\nWrote {folder / 'report.html'}, trials.csv and best.json.")
         console.print(f"Next: open {folder / 'report.html'} in a browser", highlight=False)
     if interrupted:
-        console.print(f"Interrupted: {len(result.trials)} finished trials were kept.")
+        console.print(f"Interrupted: {len(result.trials)} finished trials were kept. The same command goes on.")
         return 130
     return 3 if require_gain and (winner is None or winner.verdict != "better") else 0
 

@@ -84,7 +84,8 @@ def test_a_study_from_nothing_to_files_that_agree(run, tmp_path):
     out = tmp_path / "new" / "out"
     code, said, errors = run("study", "digits", "--trials", 2, "--epochs", 1, "--output", out, "--no-cache")
     assert code == 0 and errors == ""
-    assert sorted(path.name for path in out.iterdir()) == ["best.json", "report.html", "trials.csv"]
+    files = ["best.json", "report.html", "study.arrays", "study.journal", "trials.csv"]
+    assert sorted(path.name for path in out.iterdir()) == files
     assert "digits: best 2 of 2 by validation_accuracy (max)" in said and "Next: open" in said
     best = json.loads((out / "best.json").read_text())
     rows = table(out)
@@ -115,7 +116,8 @@ def test_json_alone_goes_to_standard_output(run, made, tiny, tmp_path):
         "optimizer",
     }
     assert retrained(made, result["best"]) == result["best"]["scores"][0]
-    assert run("study", "made", *arguments, "--json")[0] == 2
+    code, out, err = run("study", "made", *arguments, "--json")  # and once more, what is there already
+    assert code == 0 and "Going on: 3 of 3 trials were there." in err and json.loads(out)["best"] == result["best"]
 
 
 def test_a_sampler_and_its_batches(run, made, tiny, tmp_path):
@@ -179,30 +181,43 @@ def test_a_pruner(run, made, tiny, tmp_path):
     assert json.loads((tmp_path / "o" / "best.json").read_text())["conditions"]["pruner"] == "successive_halving"
 
 
-def test_a_folder_that_holds_a_study_is_kept_unless_told(run, made, tiny, tmp_path):
-    arguments = (
-        "study",
-        "made",
-        "--trials",
-        2,
-        "--epochs",
-        1,
-        "--space",
-        tiny,
-        "--output",
-        tmp_path / "o",
-        "--no-cache",
-    )
+def test_a_folder_goes_on_with_its_own_study_and_keeps_it_from_another(run, made, tiny, tmp_path):
+    common = ("study", "made", "--epochs", 1, "--space", tiny, "--no-cache", "--output", tmp_path / "o")
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "notes.txt").write_text("mine")
-    assert run(*arguments)[0] == 0
-    before = (tmp_path / "o" / "best.json").read_bytes()
-    code, out, err = run(*arguments)
-    assert code == 2 and out == "" and (tmp_path / "o" / "best.json").read_bytes() == before
-    assert "which holds report.html, trials.csv, best.json; see --overwrite" in err
-    assert run(*arguments, "--seed", 5, "--overwrite")[0] == 0
-    assert (tmp_path / "o" / "best.json").read_bytes() != before
+    assert run(*common, "--trials", 2)[0] == 0
+    first = table(tmp_path / "o")
+    code, out, err = run(*common, "--trials", 4)
+    assert (code, err) == (0, "") and "Going on: 2 of 4 trials were there." in out and "best 4 of 4" in out
+    rows = table(tmp_path / "o")
+    assert (
+        len(rows) == 4
+        and {row["trial"]: row["learning_rate"] for row in first}.items()
+        <= {row["trial"]: row["learning_rate"] for row in rows}.items()
+    )
+    code, out, err = run(*common, "--trials", 4)
+    assert (code, err) == (0, "") and table(tmp_path / "o") == rows and "Trained" not in out
+    before = {path.name: path.read_bytes() for path in (tmp_path / "o").iterdir() if path.is_file()}
+    refused(run(*common, "--trials", 4, "--seed", 5), "which holds another: seed is 0 there and 5 here; give another")
+    message = "which holds report.html, trials.csv, best.json; see --overwrite"
+    refused(run(*common, "--trials", 4, "--storage", tmp_path / "other.journal"), message)
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "o").iterdir() if path.is_file()}
+    code, out, err = run(*common, "--trials", 2, "--seed", 5, "--overwrite")
+    assert (code, err) == (0, "") and "Going on" not in out and table(tmp_path / "o") != first
     assert (tmp_path / "o" / "notes.txt").read_text() == "mine"
+
+
+def test_a_database_by_url_with_the_rest_in_the_folder(run, made, tiny, tmp_path):
+    common = ("study", "made", "--epochs", 1, "--space", tiny, "--no-cache", "--output", tmp_path / "o")
+    kept = ("--storage", f"sqlite:///{tmp_path}/all.db", "--name", "night")
+    assert run(*common, "--trials", 2, *kept)[0] == 0
+    assert not (tmp_path / "o" / "study.journal").exists()
+    assert {path.name for path in (tmp_path / "o" / "study.arrays").iterdir()} == {"trial-0.npz", "trial-1.npz"}
+    code, out, _ = run(*common, "--trials", 3, *kept)
+    assert code == 0 and "Going on: 2 of 3 trials were there." in out
+    refused(run(*common, "--trials", 3), "which holds report.html, trials.csv, best.json; see --overwrite")
+    elsewhere = (*common[:-1], tmp_path / "new", "--storage", "nosuch://me:secret@host/x")
+    refused(run(*elsewhere), "storage must be a database that can be opened, got 'nosuch://me:***@host/x'")
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
@@ -244,6 +259,8 @@ def test_version_tasks_and_help_teach(run):
         "--epochs",
         "--space",
         "--output",
+        "--storage",
+        "--name",
         "--overwrite",
         "--json",
         "--no-cache",
@@ -373,7 +390,8 @@ def test_a_disk_that_fills_up_is_told_in_one_line(run, made, tiny, tmp_path, mon
         "study", "made", "--trials", 2, "--epochs", 1, "--space", tiny, "--output", tmp_path / "o", "--no-cache"
     )
     assert (code, err) == (1, "hyperjax: report.html could not be written or read: No space left on device\n")
-    assert {path.name for path in (tmp_path / "o").iterdir()} == {"best.json", "trials.csv"}  # the small ones first
+    written = {path.name for path in (tmp_path / "o").iterdir() if path.is_file()} - {"study.journal"}
+    assert written == {"best.json", "trials.csv"}  # the small ones first
 
 
 def test_a_study_without_a_score_is_still_json(tmp_path):
@@ -409,11 +427,14 @@ def test_an_interruption_keeps_what_had_finished(run, made, tiny, tmp_path, monk
     code, out, err = run("study", "made", *arguments)
     assert code == 130
     if count == 0:
-        assert (out, err) == ("", "hyperjax: interrupted before a trial had finished\n") and list(
-            (tmp_path / "o").iterdir()
-        ) == []
+        assert (out, err) == ("", "hyperjax: interrupted before a trial had finished\n")
+        assert [path.name for path in (tmp_path / "o").iterdir()] == ["study.journal"]
         return
-    assert "Interrupted: 2 finished trials were kept." in out and "best 2 of 2" in out and err == ""
+    assert (
+        "Interrupted: 2 finished trials were kept. The same command goes on." in out
+        and "best 2 of 2" in out
+        and err == ""
+    )
     best = json.loads((tmp_path / "o" / "best.json").read_text())
     assert best["trials"] == 2 and best["conditions"]["interrupted"] and best["conditions"]["asked_trials"] == 6
     assert len(table(tmp_path / "o")) == 2

@@ -17,18 +17,19 @@ from hyperjax.studies.winner import Winner
 FILES = ("report.html", "trials.csv", "best.json")
 
 
-def prepare_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+def prepare_folder(path: str | os.PathLike[str], overwrite: bool = False, storage: str | None = None) -> Path:
     """Make a folder that can be written and holds no other study, before anything is computed.
 
     Args:
         path: the folder; made when it does not exist.
         overwrite: allow one that holds a study.
+        storage: allow one whose study is kept there, and may go on.
     Raises: ValueError when it cannot be made or written, or holds a study.
     """
     folder = Path(path)
     try:
         held = [name for name in FILES if (folder / name).exists()]
-        if not held or overwrite:
+        if not held or overwrite or storage is not None:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
@@ -36,7 +37,7 @@ def prepare_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Pat
         raise ValueError(
             f"output must be a folder that can be written, got {str(folder)!r}: {error.strerror}"
         ) from None
-    if held and not overwrite:
+    if held and not overwrite and not _kept_in(folder, storage):
         raise ValueError(
             f"output must be a folder without a study, got {str(folder)!r}, which holds {', '.join(held)}; "
             "see --overwrite"
@@ -47,6 +48,20 @@ def prepare_folder(path: str | os.PathLike[str], overwrite: bool = False) -> Pat
                 f"output must be a folder where {name} can be written, got {str(folder)!r}, where it is a folder"
             )
     return folder
+
+
+def _kept_in(folder: Path, storage: str | None) -> bool:
+    """Whether the study whose files a folder holds is kept in a storage: in its own journal, or as the files say."""
+    if storage is None:
+        return False
+    from hyperjax.studies.storage import is_url, journal_of, shown  # Optuna, for those who keep something
+
+    if not is_url(storage) and journal_of(storage).parent == folder:
+        return journal_of(storage).exists()
+    try:
+        return bool(json.loads((folder / "best.json").read_text("utf-8"))["conditions"]["storage"] == shown(storage))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def summary(study: Study) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def trial_progress(
     """Show a bar while the block runs; yields the callback `progress(done, total)` that moves it.
 
     Before the first call, `programs` are compiling, and the bar says so; then what it is `doing`, and how many of the
-    `noun` a second. It vanishes when the block raises.
+    `noun` a second. The first call says what was done before. The bar vanishes when the block raises.
     """
     import time
 
@@ -32,14 +32,16 @@ def trial_progress(
     )
     bar = Progress(*columns, console=console)
     shown = bar.add_task(f"compiling {escape(programs)}".rstrip(), total=None, speed="")
-    begin: list[float] = []
+    begin: list[tuple[float, int]] = []
 
     def progress(done: int, total: int) -> None:
         if not begin:
-            begin.append(time.perf_counter())
-        seconds = time.perf_counter() - begin[0]
-        if done and seconds:
-            rate = done / seconds
+            begin.append((time.perf_counter(), done))
+            if done:
+                console.print(f"Going on: {done} of {total} {noun} were there.", highlight=False)
+        seconds = time.perf_counter() - begin[0][0]
+        if done > begin[0][1] and seconds:
+            rate = (done - begin[0][1]) / seconds
             left = (total - done) / rate
             speed = f"{rate:.1f} {noun}/s" + (f", {left:.0f} s left" if done < total else "")
         else:

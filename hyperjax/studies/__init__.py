@@ -11,7 +11,7 @@ from hyperjax.studies.population_based import PopulationBased, population_based
 from hyperjax.studies.pruners import PRUNERS
 from hyperjax.studies.ranges import Range, integer, log_integer, log_uniform, uniform
 from hyperjax.studies.samplers import SAMPLERS
-from hyperjax.studies.search import StudyInterrupted, study
+from hyperjax.studies.search import StudyInterrupted, StudyNotKept, study
 from hyperjax.studies.space import Space, default_space, space
 from hyperjax.studies.space_file import read_space, to_toml
 from hyperjax.studies.study import Effect, EffectPoint, Study, Trial
@@ -33,6 +33,7 @@ __all__ = [
     "Space",
     "Study",
     "StudyInterrupted",
+    "StudyNotKept",
     "Trial",
     "Winner",
     "confirm",

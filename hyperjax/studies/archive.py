@@ -11,13 +11,17 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import optuna
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from hyperjax.studies.asking import quiet
+from hyperjax.studies.claims import Claims, found_or_founded
 from hyperjax.studies.distributions import to_optuna, to_params
 from hyperjax.studies.identity import differences, versions
 from hyperjax.studies.space import Space, structural
-from hyperjax.studies.storage import cause, folder_of, opened, shown
+from hyperjax.studies.storage import cause, folder_of, one_transaction, opened, shown
 from hyperjax.studies.study import Trial
 from hyperjax.studies.trained_models import TrainedModels
 from hyperjax.studies.trial_record import Kept, kept, record
@@ -26,6 +30,7 @@ from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 from hyperjax.training.run_json import recalled
 
+MOST_TOGETHER = 32  # trials that are written with one wait for the disk, and lost with it
 STUDY = "hyperjax:study"  # the attribute that says what a study is
 
 
@@ -44,6 +49,7 @@ class Archive:
         identity: what the study is; see `identity`.
         left: parts of it that the caller leaves open: they stay what they are.
         layout: "map" or "vmap", how members are laid out here.
+        shared: whether several workers are at the study.
     Attributes:
         place: the storage for a reader, without a password.
         identity: as it is in the storage.
@@ -62,29 +68,32 @@ class Archive:
         identity: Mapping[str, Any],
         left: Collection[str],
         layout: str,
+        shared: bool = False,
     ):
+        self.shared, self._one_at_a_time = shared, threading.RLock()
         self.place, self._name, self._direction, self._space = shown(storage), name, direction, space
         self._distributions, self._widths = to_optuna(space), f"hyperjax:widths:{layout}"
         self._versions = ", ".join(f"{package} {number}" for package, number in versions().items())
         self.identity, self.kept, self.widths = dict(identity), dict[int, Kept](), dict[str, int]()
         self._known_widths = dict[str, int]()
-        self._storage, self._journal = opened(storage)
+        self._storage, self._journal = opened(storage, shared)
         try:
             with self._told(), quiet():
                 self._find(identity, left)
+                self._claims = Claims(self._storage, name, self._one_at_a_time) if shared else None
         except BaseException:
             self._let_go()
             raise
         own = folder_of(storage, folder)
         self._states = None if own is None else own / "rounds"
-        scores = {number: found.score for number, found in self.kept.items()}
+        scores = {number: found.score for number, found in self.kept.items() if found.pruned_at is None}
         self._models = None if own is None else TrainedModels(own, direction, scores)
         self._queue: queue.SimpleQueue[_Finished | None] = queue.SimpleQueue()
         self._failure: Exception | None = None
         self._writer: threading.Thread | None = None
 
     def recall(self, task: Task, recipe: Recipe, number: int, values: Mapping[str, Any]) -> list[Run] | None:
-        """The runs of a trial that had finished; None where it had not.
+        """The runs of a trial that had finished; None where it had not, or is to have its model and lacks it.
 
         Args:
             recipe, values: what the sampler gives for that number now.
@@ -102,6 +111,8 @@ class Archive:
                 "another version of Optuna or NumPy may draw otherwise"
             )
         seeds = [told["seed"] for told in found.runs]
+        if self._models is not None and number in self._models.lacking and not self.shared:
+            return None
         arrays: Sequence[Any] = [None] * len(seeds) if self._models is None else self._models.of(number, seeds)
         return [recalled(task, recipe, told, own) for told, own in zip(found.runs, arrays, strict=True)]
 
@@ -110,8 +121,13 @@ class Archive:
         """The values of the trials that were found, in Optuna's words."""
         return {number: found.params for number, found in self.kept.items()}
 
+    @property
+    def pruned(self) -> dict[int, int]:
+        """The epochs at which trials that were found had been pruned."""
+        return {number: found.pruned_at for number, found in self.kept.items() if found.pruned_at is not None}
+
     def put(self, trial: Trial, values: Mapping[str, Any]) -> None:
-        """Have a finished trial written; returns before it is.
+        """Have a finished trial written, or what is not there of it yet; returns before it is.
 
         Args:
             values: all that were sampled, those that do not matter among them.
@@ -126,13 +142,13 @@ class Archive:
     def put_widths(self, widths: Mapping[str, int]) -> None:
         """Keep how chunks are cut, before anything is trained so."""
         if dict(widths) != self._known_widths:
-            with self._told():
+            with self._told(), self._one_at_a_time:
                 self._storage.set_study_user_attr(self._study, self._widths, dict(widths))
             self._known_widths = dict(widths)
 
     def states(self, first: int, count: int) -> Path | None:
         """Folder for the states of a population while it trains; None where there is none."""
-        return None if self._states is None else self._states / f"{first}-{first + count - 1}"
+        return None if self._states is None or self.shared else self._states / f"{first}-{first + count - 1}"
 
     def forget_states(self) -> None:
         """Delete those, once all trials are written."""
@@ -150,6 +166,8 @@ class Archive:
         """
         try:
             self._end()
+            if self._claims is not None:
+                self._claims.close()
         finally:
             self._let_go()
 
@@ -162,28 +180,58 @@ class Archive:
         self._complain()
 
     def _let_go(self) -> None:
+        if isinstance(self._storage, RDBStorage):
+            self._storage.remove_session()
+            self._storage.engine.dispose()
         if self._journal is not None:
             self._journal.close()
             self._journal = None
 
     def _find(self, identity: Mapping[str, Any], left: Collection[str]) -> None:
-        studies = {study.study_name: study._study_id for study in self._storage.get_all_studies()}
-        if self._name in studies:
-            self._study = studies[self._name]
-        else:
-            way = StudyDirection.MAXIMIZE if self._direction == "max" else StudyDirection.MINIMIZE
-            self._study = self._storage.create_new_study([way], self._name)
+        way = StudyDirection.MAXIMIZE if self._direction == "max" else StudyDirection.MINIMIZE
+        self._study = found_or_founded(self._storage, self._name, way)
         attributes = self._storage.get_study_user_attrs(self._study)
-        trials = self._storage.get_all_trials(self._study, deepcopy=False)
+        self._reader = optuna.load_study(study_name=self._name, storage=self._storage)  # reads what is new alone
+        trials = self._reader.get_trials(deepcopy=False)
         if STUDY not in attributes and not trials:  # new, or its beginning was cut short
             self._storage.set_study_user_attr(self._study, STUDY, dict(identity))
             attributes = {STUDY: dict(identity)}
         self.identity = self._same(attributes.get(STUDY), identity, left)
         self.widths = dict(attributes.get(self._widths, {}))
         self._known_widths = dict(self.widths)
+        self._take_in(trials)
+
+    def _take_in(self, trials: Sequence[FrozenTrial]) -> None:
         for found in map(kept, trials):
             if found is not None:
                 self.kept.setdefault(found.number, found)
+
+    def claimed(self, missing: Sequence[int]) -> list[int]:
+        """Trials that this worker is to train now: all that are missing where it is alone, none where others have them.
+
+        A quarter of what is left at a time, so that all workers end together, and at least enough for every core.
+        """
+        if self._claims is None:
+            return list(missing)
+        with self._told():
+            own = self._claims.take(missing, max(len(missing) // 4, 2 * (os.cpu_count() or 1)))
+            self.look()
+            own = [number for number in own if number not in self.kept]
+            if not own:
+                self._claims.release()
+        return own
+
+    def look(self) -> None:
+        """Take in what others have written."""
+        with self._told(), self._one_at_a_time:
+            self._take_in(self._reader.get_trials(deepcopy=False))
+
+    def release(self) -> None:
+        """Let others see what was claimed, once all of it is written."""
+        if self._claims is not None:
+            self._end()
+            with self._told():
+                self._claims.release()
 
     def _same(self, there: Any, here: Mapping[str, Any], left: Collection[str]) -> dict[str, Any]:
         if not isinstance(there, dict):
@@ -204,7 +252,7 @@ class Archive:
         ended = False
         while not ended:
             taken = [self._queue.get()]
-            while not self._queue.empty():
+            while taken[-1] is not None and len(taken) < MOST_TOGETHER and not self._queue.empty():
                 taken.append(self._queue.get())
             ended = taken[-1] is None
             finished = [one for one in taken if one is not None]
@@ -215,16 +263,20 @@ class Archive:
                     self._failure = error
 
     def _write_all(self, finished: Sequence[_Finished]) -> None:
-        if self._models is not None:
-            self._models.keep([one.trial for one in finished])  # first: whatever trial is there has its model
-        with self._together():
+        with self._one_at_a_time, self._together():
             for trial, values in finished:
+                if trial.number in self.kept:
+                    continue
                 params, group = to_params(self._space, values), structural(values)
                 made = record(trial, params, self._distributions, self._direction, group=group, versions=self._versions)
                 self._storage.create_new_trial(self._study, made)
+        if self._models is not None:
+            self._models.keep([one.trial for one in finished if one.trial.pruned_at is None])
 
     def _together(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._journal is None else self._journal.together()
+        if self._journal is not None:
+            return self._journal.together()
+        return one_transaction(self._storage) if isinstance(self._storage, RDBStorage) else nullcontext()
 
     def _complain(self) -> None:
         if self._failure is not None:
@@ -236,7 +288,9 @@ class Archive:
         """What goes wrong in a storage as OSErrors of one form."""
         try:
             yield
-        except (OSError, ValueError):
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, error.filename or self.place) from error
+        except ValueError:
             raise
         except Exception as error:  # of SQLAlchemy's and each driver's many
             raise OSError(errno.EIO, cause(error), self.place) from error

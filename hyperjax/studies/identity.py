@@ -21,6 +21,8 @@ def identity(
     seeds: Sequence[int],
     seed: int,
     sampler: Any,
+    pruner: str | None,
+    trials: int | None,
     batch: int | None,
     layout: str,
     width: int | None,
@@ -30,6 +32,8 @@ def identity(
     Args:
         task, space, seeds, seed, sampler: as in `study`.
         base: what everything outside the space is.
+        pruner: as text.
+        trials: in all, where a pruner compares them all; else None, as there may be more of them another time.
         batch: trials of a round; None: all.
         layout, width: of the members, "auto" and None where the engine decides.
     """
@@ -51,6 +55,7 @@ def identity(
         "seeds": list(plan.seeds),
         "seed": seed,
         "sampler": sampler if isinstance(sampler, str) else type(sampler).__name__,
+        **({} if pruner is None else {"pruner": pruner, "trials": trials}),
         "batch": batch,
         "layout": layout,
         "width": width,

@@ -1,4 +1,4 @@
-"""A journal file of Optuna's: made whole where it was cut, held by one process, written many lines at a time."""
+"""A journal file of Optuna's: made whole where it was cut, held by one process or shared, written in bulk."""
 
 import contextlib
 import json
@@ -15,35 +15,39 @@ if sys.platform != "win32":
     import fcntl
 
 BEGIN = b'{"op_code"'  # of each line
-GRACE = 3  # seconds, after which a lock that nobody has released is taken for that of a process which was killed
+GRACE_SHARED = 10  # the same where another worker may be waiting for a busy disk
+MARK = b"hyperjax\n"  # in a lock of ours
+GRACE = 3  # seconds, after which a lock of others that nobody has released is taken for that of a killed process
 
 
 class Journal(JournalFileBackend):
-    """Optuna's own backend, but for one process alone, and with many lines to one wait for the disk.
+    """Optuna's own backend, but for one process alone unless it is shared, and written in bulk.
 
     Optuna's programs may read it meanwhile, and write what they like: notes, studies of their own.
 
     Args:
         path: of the file; made where there is none. A line that was cut is mended first.
+        shared: whether others of our kind may have it too, who share it.
     Raises: ValueError when another process holds it, or it is no journal; OSError when it cannot be written.
     """
 
-    def __init__(self, path: Path):
-        self.path = path.absolute()
+    def __init__(self, path: Path, shared: bool = False):
+        self.path, self._shared = path.absolute(), shared
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             self._held = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             try:
                 self._hold()
-                mend(self.path)
+                if not shared:
+                    _Lock.release_of_the_dead(self.path)
+                    mend(self.path)
                 if os.path.samestat(os.stat(self.path), os.fstat(self._held)):
                     break  # else it was written anew
             except BaseException:
                 self.close()
                 raise
             self.close()
-        # Its own locks are files, which outlive whoever is killed with one.
-        super().__init__(str(self.path), JournalFileOpenLock(str(self.path), grace_period=GRACE))
+        super().__init__(str(self.path), _Lock(self.path, GRACE_SHARED if shared else GRACE))
         self._inside = False
 
     def _hold(self) -> None:
@@ -51,7 +55,7 @@ class Journal(JournalFileBackend):
         if sys.platform == "win32":  # nothing there keeps two processes apart
             return
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._held, (fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(
                 f"storage must be a journal that no other process holds, got {str(self.path)!r}, with which another "
@@ -62,6 +66,7 @@ class Journal(JournalFileBackend):
     def together(self) -> Iterator[None]:
         """What is appended inside is on the disk at the end."""
         with _locked(self._lock):
+            self._cut_off()
             self._inside = True
             try:
                 yield
@@ -85,9 +90,41 @@ class Journal(JournalFileBackend):
             os.ftruncate(self._held, before)
             raise OSError(error.errno, error.strerror, str(self.path)) from None
 
+    def _cut_off(self) -> None:
+        """Take away what a worker that was killed has written of a line: no one else is writing now."""
+        size = os.fstat(self._held).st_size
+        if size and os.pread(self._held, 1, size - 1) != b"\n":
+            cut = self.path.read_bytes()[:size]
+            os.ftruncate(self._held, cut.rfind(b"\n") + 1)
+
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._held)
+
+
+class _Lock(JournalFileOpenLock):
+    """Optuna's lock, a file that outlives whoever is killed with it; ours says whose it is."""
+
+    def __init__(self, path: Path, grace: int):
+        super().__init__(str(path), grace_period=grace)
+        self._path = _lock_of(path)
+
+    def acquire(self) -> bool:
+        super().acquire()
+        with contextlib.suppress(OSError):  # where the disk is full, what is written next says so
+            self._path.write_bytes(MARK)
+        return True
+
+    @staticmethod
+    def release_of_the_dead(path: Path) -> None:
+        """Take away the lock that one of our kind has left; called by who holds the journal now."""
+        with contextlib.suppress(OSError):
+            if _lock_of(path).read_bytes() == MARK:
+                _lock_of(path).unlink()
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
 
 
 @contextlib.contextmanager

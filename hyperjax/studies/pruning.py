@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ STATES_KEPT = 2**30  # bytes for the states of pruned trials, unless somebody sa
 
 
 class Pruning:
-    """The trials that a pruner judges, all in one cohort, numbered as in the study.
+    """The trials that a pruner judges, those of this process all in one cohort.
 
     What it decides follows from the scores alone: a batch is judged when all of it has reached an epoch. A trial of
     several seeds is judged by their mean and goes as a whole; one of which a seed diverged is out at the next verdict.
@@ -43,6 +43,8 @@ class Pruning:
         self._epochs, self._seeds = epochs, seeds
         self._sign = 1.0 if direction == "max" else -1.0
         self._cohort: Cohort | None = None
+        self._members: dict[int, range] = {}  # of the cohort, by trial
+        self._recalled: dict[int, tuple[Run, ...]] = {}  # trials that another process has trained
         self._before: list[np.ndarray] = []  # scores of the trials of earlier batches
 
     @property
@@ -54,15 +56,32 @@ class Pruning:
 
     @property
     def cohort(self) -> Cohort:
-        """All trials' runs, seeds fastest."""
+        """The runs of all trials that were trained here."""
         assert self._cohort is not None
         return self._cohort
 
-    def race(self, engine: Engine, on_end: Callable[[int], None]) -> dict[str, Any]:
+    def recall(self, trials: range, runs: Sequence[tuple[Run, ...]], pruned: Mapping[int, int]) -> None:
+        """Take in a batch whose race is over, in another process.
+
+        Args:
+            trials: their numbers; runs: of each, one a seed.
+            pruned: the epochs at which they, and perhaps others, were pruned.
+        """
+        self._recalled |= zip(trials, runs, strict=True)
+        self.pruned |= {trial: epoch for trial, epoch in pruned.items() if trial in trials}
+        rows = [run.metrics[run.metric][: self._epochs] for own in runs for run in own]
+        found = np.full((len(rows), self._epochs), np.nan)
+        for whole, row in zip(found, rows, strict=True):
+            whole[: len(row)] = row
+        ended = [run.finished and not run.diverged for own in runs for run in own]
+        self._before += list(self._means(trials, found, ended, self._epochs))
+
+    def race(self, engine: Engine, trials: range, on_end: Callable[[int], None]) -> dict[str, Any]:
         """Train the trials of a batch, as far as they get.
 
         Args:
             engine: with the batch's recipes, made with our `segment_epochs`.
+            trials: their numbers.
             on_end: called with how many trials have ended or were pruned since it was called last.
         Returns: how it was done.
         """
@@ -73,7 +92,8 @@ class Pruning:
             members = range(len(self._cohort))
         else:
             members = self._cohort.add(engine)
-        trials = range(members.start // self._seeds, members.stop // self._seeds)
+        firsts = range(members.start, members.stop, self._seeds)
+        self._members |= {trial: range(at, at + self._seeds) for trial, at in zip(trials, firsts, strict=True)}
         racing = list(trials)
 
         def look() -> None:
@@ -96,14 +116,19 @@ class Pruning:
 
     def runs_of(self, trial: int) -> tuple[Run, ...] | None:
         """A trial's runs, one a seed; None while it races."""
-        members = self.members(trial)
-        if self._cohort is None or members.stop > len(self._cohort) or self._racing(trial):
+        if trial in self._recalled:
+            return self._recalled[trial]
+        if trial not in self._members or self._racing(trial):
             return None
-        return tuple(self._cohort.run(member) for member in members)
+        return tuple(self.cohort.run(member) for member in self.members(trial))
 
     def members(self, trial: int) -> range:
         """A trial's runs among the cohort's members."""
-        return range(trial * self._seeds, (trial + 1) * self._seeds)
+        return self._members[trial]
+
+    def has_state(self, trial: int) -> bool:
+        """Whether a trial can be trained on."""
+        return trial in self._members and trial not in self.dropped
 
     def _racing(self, trial: int) -> bool:
         return trial not in self.pruned and bool(self.cohort.moving(self.members(trial)))
@@ -137,15 +162,19 @@ class Pruning:
 
     def _scores(self, trials: range, epochs: int) -> np.ndarray:
         """f64[trials, epochs], means over seeds; a run that has ended stays at its last, one that diverged has none."""
-        members = range(trials.start * self._seeds, trials.stop * self._seeds)
-        found = self.cohort.scores(members)[:, :epochs]
-        found = np.pad(found, ((0, 0), (0, epochs - found.shape[1])), constant_values=np.nan)
+        members = [member for trial in trials for member in self.members(trial)]
         moving = set(self.cohort.moving(members))
-        for member, row in zip(members, found, strict=True):
+        ended = [member not in moving and not self.cohort.diverged(member) for member in members]
+        return self._means(trials, self.cohort.scores(members)[:, :epochs], ended, epochs)
+
+    def _means(self, trials: range, scores: np.ndarray, ended: Sequence[bool], epochs: int) -> np.ndarray:
+        """f64[trials, epochs] of scores [runs, at most so many epochs]; `ended` by themselves, without diverging."""
+        found = np.pad(scores, ((0, 0), (0, epochs - scores.shape[1])), constant_values=np.nan)
+        for place, row in enumerate(found):
             seen = np.flatnonzero(np.isfinite(row))
-            if (end := self.pruned.get(member // self._seeds)) is not None:
+            if (end := self.pruned.get(trials[place // self._seeds])) is not None:
                 row[end:] = np.nan
-            elif member not in moving and not self.cohort.diverged(member) and len(seen):
+            elif ended[place] and len(seen):
                 row[seen[-1] + 1 :] = row[seen[-1]]
         means: np.ndarray = found.reshape(len(trials), self._seeds, epochs).mean(1)
         return means
@@ -153,8 +182,9 @@ class Pruning:
     def _make_room(self) -> None:
         """Drop the worst of the pruned trials that have a state, until the rest fits."""
         cohort = self.cohort
-        need = {trial: sum(map(cohort.bytes, self.members(trial))) for trial in self.pruned}
-        held = [trial for trial in self.pruned if need[trial]]
+        here = [trial for trial in self.pruned if trial in self._members]
+        need = {trial: sum(map(cohort.bytes, self.members(trial))) for trial in here}
+        held = [trial for trial in here if need[trial]]
         total = sum(need.values())
 
         def worst(trial: int) -> tuple[bool, float, int]:

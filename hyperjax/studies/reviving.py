@@ -16,11 +16,11 @@ class Held(NamedTuple):
 
     def revive(self, study: Study, count: int) -> Study:
         """As `Study.revive`; a trial that an earlier call has trained on is not trained again."""
-        cohort = self.pruning.cohort
-        kept = [trial for trial in study.pruned if trial.number not in self.pruning.dropped][:count]
+        kept = [trial for trial in study.pruned if self.pruning.has_state(trial.number)][:count]
         if not kept:
             gone = f", of {len(study.pruned)} pruned ones none" if study.pruned else ", got no pruned one"
             raise ValueError(f"study must have pruned trials whose states were kept to be revived{gone}")
+        cohort = self.pruning.cohort
         members = [member for trial in kept for member in self.pruning.members(trial.number)]
         cohort.hold(set(cohort.moving(range(len(cohort)))) - set(members))  # also what Ctrl-C left in the middle
         cohort.release(members)

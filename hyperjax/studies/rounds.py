@@ -4,7 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -13,13 +13,21 @@ from hyperjax.studies.plan import plan
 from hyperjax.studies.pruning import Pruning
 from hyperjax.studies.samplers import Source
 from hyperjax.studies.space import Space
+from hyperjax.studies.study import Trial
 from hyperjax.tasks import Task
+from hyperjax.training.checkpoint import Checkpoint
 from hyperjax.training.engine import Engine
 from hyperjax.training.mapping import resolved
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
+if TYPE_CHECKING:
+    from hyperjax.studies.archive import Archive
+
 LEAST_ROUNDS = 16  # of a sampler that learns from the scores
+MOST_AT_STAKE = 120  # seconds of training that a kill may cost; where it could cost more, states of chunks are kept
+WAIT = 0.2  # seconds until a worker looks again whether the others have ended
+SEGMENTS_KEPT = 10  # every so many segments, of two seconds or more
 
 
 class Rounds:
@@ -33,6 +41,7 @@ class Rounds:
         batch: trials of a round.
         layout, width: as in `study`.
         pruning: what prunes the trials, if anything does.
+        archive: what there is of the study already, and where it is kept; None: nowhere.
     """
 
     def __init__(
@@ -46,6 +55,7 @@ class Rounds:
         layout: str = "auto",
         width: int | None = None,
         pruning: Pruning | None = None,
+        archive: "Archive | None" = None,
     ):
         self.values: list[dict[str, Any]] = []
         self.recipes: list[Recipe] = []
@@ -55,39 +65,38 @@ class Rounds:
         self._seeds, self._batch, self._layout, self._width = seeds, batch, layout, width
         self.width: int | None = None  # of the narrowest chunks that are compiled
         self._pruning = pruning
+        self._archive = archive
+        self._widths = {} if archive is None else archive.widths  # of chunks by structure; by "", of any other one
         self._programs: set[int] = set()
         self._room: dict[str, list[Recipe]] = {}  # what the programs of a structure must hold beside what was drawn
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Train until the source is dry; `progress` as in `study`."""
+        compiled = False
         while asked := self._ask():
-            first = len(self.recipes) - asked
-            engine = self._engine(first)
-            self._programs |= {id(group.trainer) for group in engine.groups}
-            self.conditions["programs"] = len(self._programs)
-            engine.compile()
-            self.width = min(group.width for group in engine.groups)
-            if progress is not None and first == 0:
-                progress(0, self._source.total)
-
-            def gather(place: int, run: Run, before: int = len(self.runs)) -> None:
-                self.runs[before + place] = run
-                if progress is not None and len(self.runs) % len(self._seeds) == 0:
-                    progress(len(self.runs) // len(self._seeds), self._source.total)
-
-            if self._pruning is not None:
-                self._add(self._pruning.race(engine, self._counted(first, progress)))
+            trials = range(len(self.recipes) - asked, len(self.recipes))
+            if self._pruning is None:
+                trained = self._complete(trials, progress, not compiled)
             else:
-                self._add(engine.run(on_run=gather).conditions)
-            trials = range(first, len(self.recipes))
+                trained = self._race(self._pruning, trials, progress, not compiled)
+            compiled = compiled or trained
             self._source.tell([self._score(trial) for trial in trials], [self.pruned_at(trial) for trial in trials])
+        if progress is not None and not compiled:  # all was there
+            progress(len(self.recipes), self._source.total)
 
-    def of_trial(self, trial: int) -> tuple[Run, ...] | None:
-        """A trial's runs, one a seed; None when one has not ended."""
-        if self._pruning is not None:
-            return self._pruning.runs_of(trial)
-        places = range(trial * len(self._seeds), (trial + 1) * len(self._seeds))
-        return tuple(self.runs[place] for place in places) if all(place in self.runs for place in places) else None
+    def trial(self, number: int) -> Trial | None:
+        """A trial with its runs; None when one has not ended."""
+        runs = self._runs(number)
+        if runs is None:
+            return None
+        searched, values = self._space.searched, self._space.meaningful(self.values[number], self._base)
+        return Trial(
+            number=number,
+            values={name: value for name, value in values.items() if name in searched},
+            recipe=self.recipes[number],
+            runs=runs,
+            pruned_at=self.pruned_at(number),
+        )
 
     @property
     def room(self) -> tuple[Recipe, ...]:
@@ -97,6 +106,13 @@ class Rounds:
     def pruned_at(self, trial: int) -> int | None:
         """The epoch at which a trial was pruned."""
         return None if self._pruning is None else self._pruning.pruned.get(trial)
+
+    def _runs(self, number: int) -> tuple[Run, ...] | None:
+        """A trial's runs, one a seed; None when one has not ended."""
+        if self._pruning is not None:
+            return self._pruning.runs_of(number)
+        places = range(number * len(self._seeds), (number + 1) * len(self._seeds))
+        return tuple(self.runs[place] for place in places) if all(place in self.runs for place in places) else None
 
     def _counted(self, done: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
         """What counts trials as they end, and tells `progress`."""
@@ -117,27 +133,132 @@ class Rounds:
         self.recipes += [self._space.recipe(values, self._base) for values in drawn]
         return len(drawn)
 
-    def _engine(self, first: int) -> Engine:
-        """The population of the trials from `first` on.
+    def _complete(self, trials: range, progress: Callable[[int, int], None] | None, announce: bool) -> bool:
+        """Train what is lacking of a round; whether anything was."""
+        trained = False
+        while missing := [trial for trial in trials if not self._recall(trial)]:
+            mine = missing if self._archive is None else self._archive.claimed(missing)
+            if mine:
+                self._train(trials.start, mine, progress, announce and not trained)
+                trained = True
+            elif self._archive is not None:  # the others have the rest
+                time.sleep(WAIT)
+                self._archive.look()
+        return trained
+
+    def _race(
+        self, pruning: Pruning, trials: range, progress: Callable[[int, int], None] | None, announce: bool
+    ) -> bool:
+        """Train a round as far as a pruner lets it, unless all of it was kept: a verdict needs all that it compares."""
+        recalled = [self._recalled(trial) for trial in trials]
+        kept = [tuple(runs) for runs in recalled if runs is not None]
+        if len(kept) == len(trials):
+            assert self._archive is not None
+            pruning.recall(trials, kept, self._archive.pruned)
+            return False
+        engine = self._compiled(trials.start, list(trials))
+        if progress is not None and announce:
+            progress(trials.start, self._source.total)
+        self._add(pruning.race(engine, trials, self._counted(trials.start, progress)))
+        for trial in trials:
+            self._keep(trial)
+        return True
+
+    def _recall(self, number: int) -> bool:
+        """Whether a trial's runs are here, or else in the archive, from which they are taken."""
+        if (number + 1) * len(self._seeds) - 1 in self.runs and self._runs(number) is not None:
+            return True
+        runs = self._recalled(number)
+        self.runs |= {number * len(self._seeds) + place: run for place, run in enumerate(runs or ())}
+        return runs is not None
+
+    def _recalled(self, number: int) -> list[Run] | None:
+        if self._archive is None:
+            return None
+        return self._archive.recall(self._task, self.recipes[number], number, self.values[number])
+
+    def _train(
+        self, first: int, missing: list[int], progress: Callable[[int, int], None] | None, announce: bool
+    ) -> None:
+        """What a round lacks; or all of it where its chunks' states are kept, which go by the chunk."""
+        whole = list(range(first, len(self.recipes)))
+        states = None if self._archive is None else self._archive.states(first, len(whole))
+        trials = whole if states is not None and states.exists() else missing
+        if self._archive is not None and self._archive.shared:
+            self._note_widths(self._engine(first, whole), whole)  # of the whole round, as if there were one worker
+        engine = self._compiled(first, trials)
+        checkpoint = None
+        if self._archive is not None:
+            long = trials == whole and engine.seconds_at_stake > MOST_AT_STAKE
+            if states is not None and (states.exists() or long):
+                checkpoint = Checkpoint(states, SEGMENTS_KEPT)
+        if progress is not None and announce:
+            progress(len(self.runs) // len(self._seeds), self._source.total)
+
+        def gather(place: int, run: Run) -> None:
+            trial, seed = divmod(place, len(self._seeds))
+            self.runs[trials[trial] * len(self._seeds) + seed] = run
+            self._keep(trials[trial])
+            if progress is not None and len(self.runs) % len(self._seeds) == 0:
+                progress(len(self.runs) // len(self._seeds), self._source.total)
+
+        self._add(engine.run(on_run=gather, checkpoint=checkpoint).conditions)
+        if self._archive is not None:
+            if checkpoint is not None:
+                self._archive.forget_states()
+            self._archive.release()
+
+    def _compiled(self, first: int, trials: list[int]) -> Engine:
+        """The engine of some trials, with how its chunks are cut kept before anything is trained so."""
+        engine = self._engine(first, trials)
+        self._programs |= {id(group.trainer) for group in engine.groups}
+        self.conditions["programs"] = len(self._programs)
+        engine.compile()
+        self.width = min(group.width for group in engine.groups)
+        self._note_widths(engine, trials)
+        if self._archive is not None:
+            self._archive.put_widths(self._widths)
+        return engine
+
+    def _note_widths(self, engine: Engine, trials: Sequence[int]) -> None:
+        for group in engine.groups:
+            for place in group.places:
+                self._widths.setdefault(self._structure(trials[place // len(self._seeds)]), group.width)
+
+    def _keep(self, number: int) -> None:
+        """Have a trial written that has just ended."""
+        if self._archive is not None and (trial := self.trial(number)) is not None:
+            self._archive.put(trial, self.values[number])
+
+    def _structure(self, number: int) -> str:
+        return self._space.structure(self.values[number])
+
+    def _engine(self, first: int, trials: Sequence[int]) -> Engine:
+        """The population of some trials of the round that begins with the first.
 
         All rounds have chunks of one width, so that nothing is compiled twice, and a run's last bits do not depend on
-        the round that it was in; a lone round those that suit it.
+        the round that it was in; a lone round those that suit it. A study that goes on has those that it began with.
         """
-        recipes = self.recipes[first:]
-        structures = {self._space.structure(values): values for values in self.values[first:]}
+        structures = {self._structure(trial): self.values[trial] for trial in trials}
         for name in structures.keys() - self._room.keys():
             self._room[name] = self._space.room([structures[name]], self._base)
         room = [recipe for name in structures for recipe in self._room[name]]
-        ways: dict[str, Any] = {"also": room, "layout": self._layout}
-        if self._pruning is not None:
-            ways["segment_epochs"] = self._pruning.segment_epochs
-        engine = Engine(self._task, recipes, self._seeds, width=self._width, **ways)
-        if self._width is not None or len(recipes) >= self._source.total:
+
+        def planned() -> Engine:
+            known = [self._widths.get(self._structure(trial), self._widths.get("")) for trial in trials]
+            ways: dict[str, Any] = {"also": room, "layout": self._layout}
+            ways["width"] = known if self._width is None else self._width
+            if self._pruning is not None:
+                ways["segment_epochs"] = self._pruning.segment_epochs
+            return Engine(self._task, [self.recipes[trial] for trial in trials], self._seeds, **ways)
+
+        engine = planned()
+        if self._width is not None or "" in self._widths or len(self.recipes) - first >= self._source.total:
             return engine
         programs = plan(self._space, self._task, self._base).programs
         share = max(math.ceil(self._batch * len(self._seeds) / max(programs, 1)), 1)
-        self._width = min(group.trainer.width(share) for group in engine.groups)
-        return Engine(self._task, recipes, self._seeds, width=self._width, **ways)
+        self._widths[""] = min(group.trainer.width(share) for group in engine.groups)
+        return planned()
 
     def _add(self, conditions: dict[str, Any]) -> None:
         """Those of a round: seconds add up, and the rest are alike in all."""
@@ -147,7 +268,7 @@ class Rounds:
 
     def _score(self, trial: int) -> float:
         """Mean of a trial's seeds; NaN when one diverged."""
-        return float(np.mean([run.score for run in self.of_trial(trial) or ()]))
+        return float(np.mean([run.score for run in self._runs(trial) or ()]))
 
 
 def batch_for(trials: int, layout: str) -> int:

@@ -1,18 +1,18 @@
 """Run a study: sample recipes in batches, train each as a population, rank them all."""
 
+import contextlib
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from hyperjax.checks import positive_integer
+from hyperjax.studies.identity import identity, versions
 from hyperjax.studies.pruners import check_pruner, is_optunas
 from hyperjax.studies.pruning import Pruning, longest
 from hyperjax.studies.ranges import Range
@@ -23,7 +23,11 @@ from hyperjax.studies.space import Space
 from hyperjax.studies.study import Study, Trial
 from hyperjax.tasks import Task
 from hyperjax.training.evaluate import evaluate
+from hyperjax.training.mapping import resolved
 from hyperjax.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from hyperjax.studies.archive import Archive
 
 
 class StudyInterrupted(KeyboardInterrupt):
@@ -31,6 +35,17 @@ class StudyInterrupted(KeyboardInterrupt):
 
     def __init__(self, study: Study):
         super().__init__(f"interrupted with {len(study.trials)} trials finished")
+        self.study = study
+
+
+class StudyNotKept(OSError):  # noqa: N818  # beside StudyInterrupted
+    """A study that stopped since its storage could not be written; `study` holds the trials that had finished.
+
+    Those that were written before are in the storage, and the same call goes on from there.
+    """
+
+    def __init__(self, error: OSError, study: Study):
+        super().__init__(error.errno, error.strerror, error.filename)
         self.study = study
 
 
@@ -47,6 +62,10 @@ def study(
     recipe: Recipe | None = None,
     layout: str = "auto",
     width: int | None = None,
+    storage: str | os.PathLike[str] | None = None,
+    name: str = "hyperjax",
+    folder: str | os.PathLike[str] | None = None,
+    shared: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
     """Search a space and rank what was found by validation: at random, all of a grid, or where earlier trials point.
@@ -79,10 +98,22 @@ def study(
             at least a sixteenth of the trials.
         recipe: what everything outside the space is; None is `Recipe()`.
         layout, width: as in `fit_population`.
-        progress: called as `progress(trials done, trials in all)`, first with 0 when all programs are compiled.
+        storage: where finished trials are kept as they end, and taken from when the same call is made again: a path
+            (of a folder or a file) for a journal of Optuna's, or a URL of a database that Optuna can use
+            (`sqlite:///study.db`, `postgresql://...`). None: nowhere.
+        name: of the study in its storage.
+        folder: where the weights of the best trials lie, and states of populations that train for long; None: beside
+            the journal or SQLite's file, and of other databases nowhere.
+        shared: True: whoever makes the same call meanwhile, here or on another machine that reaches the storage, does a
+            part of the trials, and gets them all. Trials of a worker that dies go to the others.
+        progress: called as `progress(trials done, trials in all)`, first when all programs are compiled.
     Returns: a `Study`; the best recipe's runs are also measured on the test set, if the task has one. Luck flatters the
-        best of many: `hyperjax.studies.confirm` trains the best ones again, and says what they are worth.
-    Raises: ValueError for arguments that do not fit; StudyInterrupted on Ctrl-C, with what had finished.
+        best of many: `hyperjax.studies.confirm` trains the best ones again, and says what they are worth. One that goes
+        on has the trials that were kept, without their losses step by step; only the best of those have their models.
+        With a sampler by name its table is that of a study that was never stopped, bit for bit on the same machine; an
+        object of Optuna's goes on with what it draws anew.
+    Raises: ValueError for arguments that do not fit, among them a storage that holds another study; StudyInterrupted
+        on Ctrl-C, with what had finished; StudyNotKept where the storage could not be written.
 
     >>> import numpy as np
     >>> from flax import nnx
@@ -109,8 +140,12 @@ def study(
     check_pruner(pruner)
     if pruner is not None and jax.process_count() > 1:
         raise ValueError(f"pruner must be None in a job of several processes, got {pruner!r}")
+    if pruner is not None and shared:
+        raise ValueError(f"pruner must be None where workers share a study, got {pruner!r}")
     if batch is not None:
         positive_integer("batch", batch)
+    if shared and (storage is None or not isinstance(sampler, str)):
+        raise ValueError(f"shared must be False without a storage or with a sampler object, got {shared!r}")
     chosen = _chosen(seeds)
     if jax.process_index() > 0:  # of a job, the first process alone reports
         progress = None
@@ -121,24 +156,25 @@ def study(
     pruning = None
     if pruner is not None:
         pruning = Pruning(pruner, longest(space, recipe), len(chosen), task.direction)
-    source = source_of(sampler, space, trials, together, int(seed), task.direction, recipe)
-    rounds = Rounds(task, space, recipe, source, chosen, together, layout, width, pruning)
+    archive, known = None, None
+    with contextlib.ExitStack() as held:
+        if storage is not None:
+            whole = None if together == sys.maxsize else together
+            compared = trials if whole is None and pruning is not None else None
+            race = (None if pruning is None else pruning.conditions["pruner"], compared)
+            same = identity(task, space, recipe, chosen, int(seed), sampler, *race, whole, layout, width)
+            kept = (storage, name, folder, task.direction, space, same, batch, layout, shared)
+            archive = held.enter_context(_archived(*kept))
+            together, known = archive.identity["batch"] or sys.maxsize, archive.known
+        source = source_of(sampler, space, trials, together, int(seed), task.direction, recipe, known)
+        rounds = Rounds(task, space, recipe, source, chosen, together, layout, width, pruning, archive)
+        held = held.pop_all()
     named = sampler if isinstance(sampler, str) else type(sampler).__name__
     searched = space.searched
     ranges = {name: entry for name, entry in searched.items() if isinstance(entry, Range)}
 
     def result(**conditions: Any) -> Study:
-        made = tuple(
-            Trial(
-                number=number,
-                values={n: v for n, v in space.meaningful(values, recipe).items() if n in searched},
-                recipe=rounds.recipes[number],
-                runs=runs,
-                pruned_at=rounds.pruned_at(number),
-            )
-            for number, values in enumerate(rounds.values)
-            if (runs := rounds.of_trial(number)) is not None
-        )
+        made = tuple(trial for number in range(len(rounds.recipes)) if (trial := rounds.trial(number)) is not None)
         return Study(
             task=task.name,
             space={name: text for name, text in space.described().items() if name in searched},
@@ -163,15 +199,39 @@ def study(
                 "sampler": named,
                 "batch": min(together, source.total),
                 **({} if pruning is None else pruning.conditions),
+                **({} if archive is None else {"storage": archive.place, "trials_kept_before": len(archive.kept)}),
             },
             _held=None if pruning is None else Held(pruning, partial(_on_test, task, direction=task.direction)),
         )
 
     try:
-        rounds.run(progress)
+        with held:
+            rounds.run(progress)
     except KeyboardInterrupt:
         raise StudyInterrupted(result(interrupted=True)) from None
+    except OSError as error:
+        raise StudyNotKept(error, result(interrupted=True)) from None
     return result()
+
+
+def _archived(
+    storage: str | os.PathLike[str],
+    name: str,
+    folder: str | os.PathLike[str] | None,
+    direction: str,
+    space: Space,
+    same: dict[str, Any],
+    batch: int | None,
+    layout: str,
+    shared: bool,
+) -> "Archive":
+    """The study's place in its storage."""
+    from hyperjax.studies.archive import Archive  # Optuna and its storages, for those who keep something
+
+    if jax.process_count() > 1:
+        raise ValueError(f"storage must be None in a job of several processes, got {storage!r}")
+    left = ("batch",) if batch is None else ()
+    return Archive(storage, name, folder, direction, space, same, left, resolved(layout), shared)
 
 
 def _chosen(seeds: Any) -> tuple[int, ...]:
@@ -190,24 +250,16 @@ def _on_test(task: Task, trials: tuple[Trial, ...], direction: str) -> dict[str,
     if "test" not in task.data or not trials:
         return {}
     best = Study("", {}, trials, "", direction, ()).best
-    if best.diverged:
+    if best.diverged or not all(run.has_model for run in best.runs):
         return {}
     rows = [evaluate(task, run.model, "test") for run in best.runs]
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def _machine() -> dict[str, Any]:
-    packages = {name: _version(name) for name in ("hyperjax", "jax", "flax", "optax")}
     return {
-        "versions": {"python": platform.python_version(), **packages},
+        "versions": versions(),
         "backend": jax.default_backend(),
         "devices": len(jax.devices()),
         "cores": os.cpu_count(),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from its sources: no reason to lose a study
-        return "not installed"

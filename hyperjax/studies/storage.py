@@ -1,13 +1,15 @@
 """Where a study is kept: a journal file, or a database by its URL; and the folder beside it for arrays."""
 
+import contextlib
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 
 from hyperjax.studies.journal import Journal
 
@@ -53,8 +55,12 @@ def shown(storage: str | os.PathLike[str]) -> str:
     return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", str(storage))
 
 
-def opened(storage: str | os.PathLike[str]) -> tuple[BaseStorage, Journal | None]:
+def opened(storage: str | os.PathLike[str], shared: bool = False) -> tuple[BaseStorage, Journal | None]:
     """Optuna's storage, and the journal where it is one.
+
+    Args:
+        storage: as in `study`.
+        shared: whether other workers may have the journal too.
 
     Raises: ValueError where there is no such database, it is another program's, or another process holds the journal.
     """
@@ -64,7 +70,7 @@ def opened(storage: str | os.PathLike[str]) -> tuple[BaseStorage, Journal | None
         )
     if not is_url(storage):
         try:
-            journal = Journal(journal_of(storage))
+            journal = Journal(journal_of(storage), shared)
         except OSError as error:
             raise ValueError(
                 f"storage must be a journal that can be written, got {str(storage)!r}: {error.strerror}"
@@ -84,6 +90,24 @@ def opened(storage: str | os.PathLike[str]) -> tuple[BaseStorage, Journal | None
         raise ValueError(
             f"storage must be a database that can be opened, got {shown(storage)!r}: {cause(error)}"
         ) from None
+
+
+@contextlib.contextmanager
+def one_transaction(storage: RDBStorage) -> Iterator[None]:
+    """What is written to a database inside is committed at the end, together; by this thread alone meanwhile.
+
+    A commit waits for the disk, and Optuna makes one for each trial.
+    """
+    from sqlalchemy.orm import scoped_session, sessionmaker
+
+    before = storage.scoped_session
+    with storage.engine.begin() as connection:
+        storage.scoped_session = scoped_session(sessionmaker(connection, join_transaction_mode="rollback_only"))
+        try:
+            yield
+        finally:
+            storage.scoped_session.remove()
+            storage.scoped_session = before
 
 
 def forget(storage: str | os.PathLike[str], name: str, folder: str | os.PathLike[str] | None = None) -> None:
@@ -108,6 +132,9 @@ def forget(storage: str | os.PathLike[str], name: str, folder: str | os.PathLike
     finally:
         if held is not None:
             held.close()
+        if isinstance(found, RDBStorage):
+            found.remove_session()
+            found.engine.dispose()
 
 
 def _patient(url: str) -> dict[str, Any]:

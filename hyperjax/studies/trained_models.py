@@ -4,7 +4,7 @@ import contextlib
 import io
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,17 +23,25 @@ class TrainedModels:
         folder: of these files alone; made when there is something to keep.
         direction: "max" or "min".
         scores: of the trials that were kept before, by number.
+    Attributes:
+        lacking: the best of those whose file is not there, since whoever trained them was killed before it was.
     """
 
-    def __init__(self, folder: Path, direction: str, scores: dict[int, float]):
+    def __init__(self, folder: Path, direction: str, scores: Mapping[int, float]):
         self._folder, self._sign = folder, -1.0 if direction == "max" else 1.0
-        self._scores = {n: s for n, s in scores.items() if math.isfinite(s) and self._path(n).exists()}
+        best = {number: scores[number] for number in self._best(scores)}
+        self._scores = {number: score for number, score in best.items() if self._path(number).exists()}
+        self.lacking = best.keys() - self._scores.keys()
+
+    def _best(self, scores: Mapping[int, float]) -> list[int]:
+        finite = [number for number, score in scores.items() if math.isfinite(score)]
+        return sorted(finite, key=lambda number: (self._sign * scores[number], number))[:MOST]
 
     def keep(self, trials: Sequence[Trial]) -> None:
         """Write the weights of those trials that are among the best; what they drive out is deleted."""
-        ended = {trial.number: trial for trial in trials if math.isfinite(trial.score)}
+        ended = {trial.number: trial for trial in trials}
         scores = self._scores | {number: trial.score for number, trial in ended.items()}
-        best = sorted(scores, key=lambda number: (self._sign * scores[number], number))[:MOST]
+        best = self._best(scores)
         for number in best:
             if number in ended:
                 self._write(ended[number])

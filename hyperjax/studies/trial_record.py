@@ -20,6 +20,7 @@ class Kept(NamedTuple):
 
     number: int
     score: float  # infinite for what diverged
+    pruned_at: int | None  # epoch
     params: dict[str, Label]
     runs: list[dict[str, Any]]  # one a seed, as `about` gives them
 
@@ -35,6 +36,7 @@ def record(
 
     One that diverged is complete and infinitely bad, as samplers are told here. Optuna's own samplers can go on from
     that, its importance and its figures leave it out, and its dashboard shows it. Failed, it would teach them nothing.
+    One that was pruned is so here too, with what it had reached.
 
     Args:
         trial: with all its runs.
@@ -50,11 +52,12 @@ def record(
         "seeds": [int(run.seed) for run in trial.runs],
         "scores": [run.score if math.isfinite(run.score) else None for run in trial.runs],
         "diverged_at": min(steps) if steps else None,
+        "pruned_at": trial.pruned_at,
         **more,
         "runs": [about(run) for run in trial.runs],
     }
     made = create_trial(
-        state=TrialState.COMPLETE,
+        state=TrialState.COMPLETE if trial.pruned_at is None else TrialState.PRUNED,
         value=worst if math.isnan(trial.score) else trial.score,
         params=dict(params),
         distributions=dict(distributions),
@@ -72,12 +75,12 @@ def kept(found: FrozenTrial) -> Kept | None:
     """
     own = found.user_attrs
     if (
-        found.state != TrialState.COMPLETE
+        found.state not in (TrialState.COMPLETE, TrialState.PRUNED)
         or not isinstance(own.get("trial"), int)
         or not isinstance(own.get("runs"), list)
     ):
         return None
-    return Kept(own["trial"], found.values[0], found.params, own["runs"])
+    return Kept(own["trial"], found.values[0], own.get("pruned_at"), found.params, own["runs"])
 
 
 def _json(trial: Trial) -> Any:

@@ -193,7 +193,7 @@ def test_one_of_two_seeds_that_diverges_ends_the_other():
 
     for rule, pruned in [(successive_halving(least=2, factor=2), [0, 1]), (median(least=9), [0])]:
         pruning = Pruning(rule, 4, 2, "max")
-        pruning._cohort = Cohort()
+        pruning._cohort, pruning._members = Cohort(), {trial: range(2 * trial, 2 * trial + 2) for trial in range(3)}
         pruning._judge(range(3), [0, 1, 2], 2)
         assert pruning.pruned == dict.fromkeys(pruned, 2)
         assert set(pruning.cohort.held) == {2 * trial + seed for trial in pruned for seed in (0, 1)}

@@ -216,7 +216,7 @@ def test_a_study_run_from_sources_that_are_not_installed_is_not_lost(task, monke
     def absent(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("hyperjax.studies.search.version", absent)
+    monkeypatch.setattr("hyperjax.studies.identity.version", absent)
     assert hj.study(task, RATES, trials=6, seeds=2).conditions["versions"]["hyperjax"] == "not installed"
 
 

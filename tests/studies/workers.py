@@ -1,0 +1,23 @@
+"""One worker of a shared study: `python -m tests.studies.workers STORAGE TABLE CORE TRIALS [WAY]`."""
+
+import os
+import sys
+from pathlib import Path
+
+import hyperjax as hj
+from tests.studies.kept import SPACE, line, rows
+from tests.studies.kills import EXAMPLES, LONG, WAYS
+
+
+def worked(storage, trials, way="random"):
+    """The study, with whoever else is at it; alone without a storage."""
+    shared = {} if storage is None else {"storage": storage, "shared": True}
+    return hj.study(line(examples=EXAMPLES), hj.space(**SPACE.entries | LONG), trials=trials, **WAYS[way], **shared)
+
+
+if __name__ == "__main__":
+    storage, table, core, trials, *way = sys.argv[1:]
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) % os.cpu_count()})
+    found = worked(storage, int(trials), *way)
+    Path(table).write_text("\n".join(map(repr, rows(found))))
