@@ -182,6 +182,7 @@ def _train(activation, rate, x, y, params):
     return jax.lax.scan(step, params, None, length=30)
 
 
+@pytest.mark.slow
 def test_a_member_of_a_mixed_population_is_its_lone_run_bit_for_bit():
     # A 8-16-16-3 network, made once: what draws it would be compiled with each of the programs.
     x = jax.random.normal(random.key(1), (12, 8))

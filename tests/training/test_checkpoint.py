@@ -93,6 +93,7 @@ def test_every_counts_the_segments_between_checkpoints(tmp_path, task):
     assert len(seen) == SEGMENTS - 3
 
 
+@pytest.mark.slow
 def test_a_population_goes_on_with_its_own_weights_and_targets(tmp_path):
     task = classes()
     recipes = [hj.Recipe(optimizer=name, learning_rate=0.05, epochs=e) for name in ("sgd", "adam") for e in (1, 3)]
@@ -123,6 +124,7 @@ def test_what_has_ended_is_read_and_nothing_is_compiled(tmp_path, compilations):
     assert compilations == ["_start", "_advance"]
 
 
+@pytest.mark.slow
 def test_a_run_that_began_from_given_weights(tmp_path, monkeypatch):
     task, recipe = classes(), hj.Recipe(epochs=2)
     first = hj.fit(task, recipe)

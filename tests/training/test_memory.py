@@ -65,6 +65,7 @@ class Deep(nnx.Module):
         return x[:, :3]
 
 
+@pytest.mark.slow
 def test_rematerialization_keeps_less_and_changes_nothing():
     task = classes(model=Deep, examples=512)
     needs, runs = [], []

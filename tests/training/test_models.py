@@ -42,7 +42,7 @@ def close(found, expected, rtol=2e-5):
     ("made", "task_of"),
     [
         pytest.param(lambda: CNN(rngs=nnx.Rngs(0)), pictures, id="cnn"),
-        pytest.param(lambda: LSTM(nnx.Rngs(0)), sequences, id="lstm"),
+        pytest.param(lambda: LSTM(nnx.Rngs(0)), sequences, id="lstm", marks=pytest.mark.slow),
         pytest.param(lambda: Transformer(nnx.Rngs(0)), sequences, id="transformer", marks=pytest.mark.slow),
     ],
 )

@@ -252,6 +252,7 @@ def test_micro_batches_equal_the_large_batch_to_rounding():
         assert_close(weights(run), weights(whole))
 
 
+@pytest.mark.slow
 def test_a_numbers_of_an_activation_is_what_the_layer_would_have():
     class Leaky(Net):
         def __init__(self, rngs):

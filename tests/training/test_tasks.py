@@ -92,7 +92,14 @@ def test_a_loss_function_of_the_user():
         hj.fit(task, hj.Recipe(label_smoothing=0.1))
 
 
-@pytest.mark.parametrize("factory", [optax.adam, optax.lamb, optax.contrib.muon])
+@pytest.mark.parametrize(
+    "factory",
+    [
+        optax.adam,
+        pytest.param(optax.lamb, marks=pytest.mark.slow),
+        pytest.param(optax.contrib.muon, marks=pytest.mark.slow),
+    ],
+)
 def test_any_optax_factory_follows_a_plain_optax_loop(factory):
     task = classes()
     x, y = task.data["train"]
