@@ -478,10 +478,10 @@ def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path):
         return [path for path in folder.rglob("*") if path.is_file()]
 
     def study(*more, **variables):
-        command = [*COMMAND, "study", "digits", "--space", "s.toml", "--output", "o", "--overwrite", *more]
+        command = [*COMMAND, "study", "digits", "--space", "s.toml", "--output", "o", "--overwrite", "--confirm", "0"]
         begin = time.perf_counter()
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment(tmp_path, **variables), capture_output=True, text=True
+            [*command, *more], cwd=tmp_path, env=environment(tmp_path, **variables), capture_output=True, text=True
         )
         assert (done.returncode, done.stderr) == (0, "")
         return time.perf_counter() - begin, json.loads((tmp_path / "o" / "best.json").read_text())["conditions"]
