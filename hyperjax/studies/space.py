@@ -12,23 +12,12 @@ from hyperjax import activations, losses, optimizers, schedules
 from hyperjax.checks import nearest
 from hyperjax.schedules import Length
 from hyperjax.studies.constraints import Constraints
+from hyperjax.studies.parts import MAPPINGS, owners, put_together, taken_apart
 from hyperjax.studies.ranges import Range, log_uniform, uniform
 from hyperjax.tasks import Task
 from hyperjax.training.functional import Functional
 from hyperjax.training.recipe import Recipe
 
-MAPPINGS = (
-    "model",
-    "hyperparameters",
-    "optimizer_arguments",
-    "schedule_arguments",
-    "loss_arguments",
-    "activation_arguments",
-    "plateau",
-    "early_stopping",
-    "lookahead",
-    "rate_multipliers",
-)
 _GOVERNORS = {  # what decides whether a field can matter, or how wide it makes a program
     "momentum": "optimizer",
     "optimizer_arguments": "optimizer",
@@ -53,7 +42,10 @@ def space(
         given: the same as a mapping, for dotted names that reach inside a field: "model.width",
             "optimizer_arguments.b2", "schedule_arguments.alpha", "hyperparameters.slope".
         named: field name -> `uniform(...)`, `log_uniform(...)`, `integer(...)`, `log_integer(...)`, a list of choices,
-            or a fixed value.
+            or a fixed value. A schedule whose own numbers vary is a mapping of its parts: `schedule`, a constructor of
+            `hyperjax.schedules` or its name, and the constructor's arguments (`after` for the one that `warmup` calls
+            schedule), each again any of these or, as in a `join`, several. A length is one of `epochs` or `fraction`.
+            Each part is a name of the space.
         constraints: what ranges and lists cannot say: message -> function of a sample's values, by name, that is true
             where they are allowed. A sample that breaks one is drawn again.
     Returns: a `Space`.
@@ -67,6 +59,9 @@ def space(
     ...     constraints={"small batches want small rates": lambda v: v["learning_rate"] <= v["batch_size"] / 320},
     ... )
     Space(batch_size=[32, 128], learning_rate=numbers from 0.0001 to 1, log scale; small batches want small rates)
+    >>> decay = {"schedule": schedules.cosine_decay, "init_value": log_uniform(1e-3, 1.0), "decay_steps": 100}
+    >>> list(space(learning_rate=decay, warmup={"epochs": uniform(0, 2)}).searched)
+    ['learning_rate.init_value', 'warmup.epochs']
     """
     return Space({**(given or {}), **named}, constraints)
 
@@ -82,14 +77,18 @@ class Space:
         self.constraints = Constraints(constraints)
         known = [f.name for f in fields(Recipe)]
         self.entries: dict[str, Any] = {}
+        entries = taken_apart(entries)
+        parts = owners([str(name) for name in entries])
         for name, entry in entries.items():
             head, dot, tail = str(name).partition(".")
-            if head not in known or (dot and (head not in MAPPINGS or not tail)):
+            if head not in known or (dot and name not in parts and (head not in MAPPINGS or not tail)):
                 raise ValueError(
                     f"space must name fields of a recipe, {', '.join(known)}, got {name!r}{nearest(head, known)}"
                 )
-            if dot and head in entries:
-                raise ValueError(f"space must give {head} whole or by its parts, got both {head!r} and {name!r}")
+            above = list(itertools.accumulate(name.split(".")[:-1], "{}.{}".format))
+            for whole in above if name in parts else above[:1]:
+                if whole in entries:
+                    raise ValueError(f"space must give {whole} whole or by its parts, got both {whole!r} and {name!r}")
             if isinstance(entry, list | tuple):
                 if not entry:
                     raise ValueError(f"{name} must have at least one choice, got an empty list")
@@ -182,7 +181,7 @@ class Space:
 
     def recipe(self, values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
         """The recipe of a sample: `base` (default `Recipe()`) with the values that can matter in place."""
-        return (base or Recipe()).replace(**_nested(self.meaningful(values, base), base or Recipe()))
+        return (base or Recipe()).replace(**_nested(put_together(self.meaningful(values, base)), base or Recipe()))
 
     def default(self, base: Recipe | None = None) -> Recipe:
         """The recipe of who searches nothing: the fixed values in place, and for all that is searched `base`'s own."""
@@ -250,11 +249,11 @@ def apart(name: str, value: Any) -> Any:
         return value
     if head == "optimizer":
         return value if callable(value) else None
-    if head == "optimizer_arguments" and isinstance(value, bool | int | str):
-        return value  # of a factory; of a named rule it only makes a point more
+    if head == "optimizer_arguments" and isinstance(value, bool | int | str) and name.count(".") == 1:
+        return value  # of a factory; of a named rule it only makes a point more; of a schedule's own numbers none
     if name in ("hyperparameters", "optimizer_arguments"):
         return sorted(value) if isinstance(value, Mapping) else None
-    return value is None if head in ("activation", "dropout") else None
+    return value is None if name in ("activation", "dropout") else None
 
 
 def structural(values: Mapping[str, Any]) -> dict[str, str]:
@@ -269,10 +268,10 @@ def structural(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _governed(name: str) -> str | None:
     """The number that a name stands for, where another field decides whether it is read."""
-    head, _, tail = name.partition(".")
+    head, *inside = name.split(".")
     if head in ("momentum", "label_smoothing"):
         return head
-    return tail or None if head in _GOVERNORS else None
+    return inside[0] if inside and head in _GOVERNORS and head in MAPPINGS else None
 
 
 def _read(governor: str, choice: Any) -> list[str] | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hyperjax.schedules import Length, epochs, fraction
+from hyperjax.studies.parts import MAPPINGS
 from hyperjax.studies.ranges import Range, integer, log_integer, log_uniform, uniform
-from hyperjax.studies.space import MAPPINGS, Space, space
+from hyperjax.studies.space import Space, space
 
 
 def read_space(path: str | Path, **fixed: Any) -> Space:
@@ -19,6 +20,7 @@ def read_space(path: str | Path, **fixed: Any) -> Space:
         optimizer = ["sgd", "adam"]
         warmup = [0, {fraction = 0.1}, {epochs = 2}]
         "model.width" = {low = 16, high = 256, log = true, integer = true}
+        l2 = {schedule = "cosine_decay", init_value = {low = 0.0, high = 0.1}, decay_steps = {epochs = 9}}
         epochs = 20
 
     Args:
@@ -51,8 +53,8 @@ def read_space(path: str | Path, **fixed: Any) -> Space:
 def to_toml(space: Space) -> str:
     """The text of a TOML file from which `read_space` makes the same space; tuples come back as lists.
 
-    Raises: ValueError that names what TOML has no words for: a constraint, a function, a schedule, None, a field that
-        is given whole instead of by its parts.
+    Raises: ValueError that names what TOML has no words for: a constraint, a function, a schedule that is not given by
+        its parts, None, a field that is given whole instead of by its parts.
 
     >>> from hyperjax.studies.ranges import log_integer
     >>> print(to_toml(space({"model.width": log_integer(16, 256)}, warmup=[0, fraction(0.1)], epochs=20)), end="")
@@ -99,8 +101,12 @@ def _entry(name: str, value: Any) -> Any:
         return [_length(name, v) if isinstance(v, dict) else v for v in value]
     if not isinstance(value, dict):
         return value
+    if "schedule" in value:
+        return {key: _argument(f"{name}.{key}", part) for key, part in value.items()}
     if "low" not in value and "high" not in value:
-        return _length(name, value)
+        unit, amount = next(iter(value.items()), ("", None))
+        searched = len(value) == 1 and isinstance(amount, dict | list)
+        return {unit: _entry(f"{name}.{unit}", amount)} if searched else _length(name, value)
     unknown = set(value) - {"low", "high", "log", "integer"}
     if unknown or "low" not in value or "high" not in value:
         raise ValueError(f"{name} must be a table of low, high and perhaps log and integer, got {value}")
@@ -112,6 +118,15 @@ def _entry(name: str, value: Any) -> Any:
         return make[value.get("log", False), value.get("integer", False)](value["low"], value["high"])
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _argument(name: str, value: Any) -> Any:
+    """An argument of a schedule: an entry, several of them, or a table of some."""
+    if isinstance(value, list):
+        return [_argument(name, item) for item in value]
+    if isinstance(value, dict) and not {"low", "high", "schedule", "epochs", "fraction"} & set(value):
+        return {key: _argument(f"{name}.{key}", part) for key, part in value.items()}
+    return _entry(name, value)
 
 
 def _length(name: str, value: dict[str, Any]) -> Any:
