@@ -11,7 +11,7 @@ import numpy as np
 from hyperjax import activations, losses, optimizers, schedules
 from hyperjax.checks import nearest
 from hyperjax.schedules import Length
-from hyperjax.studies.constraints import Constraints
+from hyperjax.studies.constraints import Constraints, Predicate
 from hyperjax.studies.parts import MAPPINGS, owners, put_together, taken_apart
 from hyperjax.studies.ranges import Range, log_uniform, uniform
 from hyperjax.tasks import Task
@@ -33,7 +33,7 @@ def space(
     given: Mapping[str, Any] | None = None,
     /,
     *,
-    constraints: Mapping[str, Callable[[Mapping[str, Any]], bool]] | None = None,
+    constraints: Mapping[str, Predicate] | None = None,
     **named: Any,
 ) -> "Space":
     """Describe what a study varies: for each field of a recipe a range, a list of choices, or one fixed value.
@@ -46,8 +46,8 @@ def space(
             `hyperjax.schedules` or its name, and the constructor's arguments (`after` for the one that `warmup` calls
             schedule), each again any of these or, as in a `join`, several. A length is one of `epochs` or `fraction`.
             Each part is a name of the space.
-        constraints: what ranges and lists cannot say: message -> function of a sample's values, by name, that is true
-            where they are allowed. A sample that breaks one is drawn again.
+        constraints: what ranges and lists cannot say: message -> what is true where a sample is allowed, a comparison
+            as text, or a function of the sample's values by name. A sample that breaks one is drawn again.
     Returns: a `Space`.
     Raises: ValueError for an unknown field, an empty list, or a value that the field does not allow.
 
@@ -56,7 +56,7 @@ def space(
     >>> space(
     ...     batch_size=[32, 128],
     ...     learning_rate=log_uniform(1e-4, 1.0),
-    ...     constraints={"small batches want small rates": lambda v: v["learning_rate"] <= v["batch_size"] / 320},
+    ...     constraints={"small batches want small rates": "learning_rate <= batch_size / 320"},
     ... )
     Space(batch_size=[32, 128], learning_rate=numbers from 0.0001 to 1, log scale; small batches want small rates)
     >>> decay = {"schedule": schedules.cosine_decay, "init_value": log_uniform(1e-3, 1.0), "decay_steps": 100}
@@ -72,9 +72,8 @@ class Space:
     def __init__(
         self,
         entries: Mapping[str, Any],
-        constraints: Mapping[str, Callable[[Mapping[str, Any]], bool]] | None = None,
+        constraints: Mapping[str, Predicate] | None = None,
     ):
-        self.constraints = Constraints(constraints)
         known = [f.name for f in fields(Recipe)]
         self.entries: dict[str, Any] = {}
         entries = taken_apart(entries)
@@ -97,6 +96,7 @@ class Space:
                 if head not in MAPPINGS and isinstance(value, list | tuple | Mapping | np.ndarray):
                     raise ValueError(f"{name} must be one number or name at a time, got {value!r}")
             self.entries[name] = entry
+        self.constraints = Constraints(constraints, self.entries)
         for values in self.corners():
             self.constraints.broken(values)  # one that reads an unknown name is refused here
         self.room()  # what no recipe allows is refused here, not in the middle of a study

@@ -23,6 +23,9 @@ def read_space(path: str | Path, **fixed: Any) -> Space:
         l2 = {schedule = "cosine_decay", init_value = {low = 0.0, high = 0.1}, decay_steps = {epochs = 9}}
         epochs = 20
 
+        [constraints]
+        "a batch must fit" = "batch_size * model.width <= 4096"
+
     Args:
         path: the file.
         fixed: values for names that the file does not mention.
@@ -44,8 +47,11 @@ def read_space(path: str | Path, **fixed: Any) -> Space:
     if not data:
         raise ValueError(f"space must name at least one hyperparameter, got an empty file {str(path)!r}")
     try:
+        constraints = data.pop("constraints", None)
         entries = _flat(data)
-        return space({**fixed, **{name: _entry(name, value) for name, value in entries.items()}})
+        return space(
+            {**fixed, **{name: _entry(name, value) for name, value in entries.items()}}, constraints=constraints
+        )
     except ValueError as error:
         raise ValueError(f"space {str(path)!r}: {error}") from None
 
@@ -53,8 +59,8 @@ def read_space(path: str | Path, **fixed: Any) -> Space:
 def to_toml(space: Space) -> str:
     """The text of a TOML file from which `read_space` makes the same space; tuples come back as lists.
 
-    Raises: ValueError that names what TOML has no words for: a constraint, a function, a schedule that is not given by
-        its parts, None, a field that is given whole instead of by its parts.
+    Raises: ValueError that names what TOML has no words for: a constraint that is no text, a function, a schedule that
+        is not given by its parts, None, a field that is given whole instead of by its parts.
 
     >>> from hyperjax.studies.ranges import log_integer
     >>> print(to_toml(space({"model.width": log_integer(16, 256)}, warmup=[0, fraction(0.1)], epochs=20)), end="")
@@ -62,10 +68,29 @@ def to_toml(space: Space) -> str:
     warmup = [0, {fraction = 0.1}]
     epochs = 20
     """
-    if space.constraints.given:
-        raise ValueError(f"constraints must be none to be written as TOML, got {', '.join(space.constraints.given)}")
-    keys = {name: name if "." not in name else json.dumps(name) for name in space.entries}
-    return "".join(f"{keys[name]} = {_text(name, entry)}\n" for name, entry in space.entries.items())
+    given = space.constraints.given
+    functions = [message for message, predicate in given.items() if not isinstance(predicate, str)]
+    if functions:
+        raise ValueError(f"constraints must be none but texts to be written as TOML, got {', '.join(functions)}")
+    written = "".join(f"{line(name, entry)}\n" for name, entry in space.entries.items())
+    kept = "".join(f"{_quoted(message)} = {_text(message, text)}\n" for message, text in given.items())
+    return f"{written}\n[constraints]\n{kept}" if kept else written
+
+
+def line(name: str, entry: Any) -> str:
+    """The line of a space file that says what a name may be.
+
+    Raises: ValueError as `to_toml`.
+
+    >>> print(line("dropout", uniform(0.0, 0.5)))
+    dropout = {low = 0.0, high = 0.5}
+    """
+    return f"{name if name.isidentifier() and name.isascii() else _quoted(name)} = {_text(name, entry)}"
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML writes it: as JSON does, but for one control character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _text(name: str, value: Any) -> str:
@@ -76,7 +101,9 @@ def _text(name: str, value: Any) -> str:
         return f"{{{value.unit} = {_text(name, value.value)}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_text(name, item) for item in value)}]"
-    if isinstance(value, bool | str):
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, int | float):
         return repr(value)
