@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from hyperjax import activations, losses, optimizers, schedules
-from hyperjax.checks import nearest
+from hyperjax.checks import nearest, one_of
 from hyperjax.schedules import Length
 from hyperjax.studies.constraints import Constraints, Predicate
 from hyperjax.studies.parts import MAPPINGS, owners, put_together, taken_apart
 from hyperjax.studies.ranges import Range, log_uniform, uniform
+from hyperjax.studies.widening import widest
 from hyperjax.tasks import Task
 from hyperjax.training.functional import Functional
 from hyperjax.training.recipe import Recipe
@@ -221,6 +222,55 @@ class Space:
                     f"{name} must be left out, since {governor} {_text(choices)} {listed}, "
                     f"got {self.entries[name]}{nearest(part, known)}"
                 )
+
+    def wider(self, edges: Mapping[str, str], base: Recipe | None = None) -> dict[str, Range]:
+        """The range to search next of each name that is given with one of its ends, as `Study.edges` gives them.
+
+        What a field allows, its recipes say: a dropout stays in [0, 1]. Where that is no more, a range stays as it is.
+
+        Raises: ValueError for a name that has no range.
+        """
+        found = {}
+        for name, end in edges.items():
+            if not isinstance(self.entries.get(name), Range):
+                ranges = [n for n, entry in self.entries.items() if isinstance(entry, Range)]
+                raise ValueError(f"edges must name ranges of the space, {', '.join(ranges)}, got {name!r}")
+            found[name] = self._wider(name, one_of(f"edges[{name!r}]", end, ("low", "high")), base)
+        return found
+
+    def _wider(self, name: str, end: str, base: Recipe | None) -> Range:
+        entry: Range = self.entries[name]
+
+        def allows(point: Mapping[str, Any], value: float, strictly: bool) -> bool:
+            values = {**point, name: value}
+            try:
+                self.recipe(values, base)
+            except ValueError:
+                return not strictly and self.constraints.broken(values) is not None
+            return True
+
+        points = [p for p in self.corners() if p[name] == getattr(entry, end) and name in self.meaningful(p, base)]
+        return widest(entry, end, points, allows)
+
+    def widened(self, edges: Mapping[str, str], base: Recipe | None = None) -> "Space":
+        """This space with more room where a study's best trial lay at the end of a range: `space.widened(study.edges)`.
+
+        A range on a logarithmic scale reaches ten times as far, any other by its width, both within what the field
+        allows; one that it allows no more of stays as it is, which `Study.wider` and the report say.
+
+        Args:
+            edges: name -> "low" or "high".
+            base: what everything outside the space is, as a study's `recipe`.
+        Raises: ValueError for a name that has no range, or where no field allows more.
+
+        >>> space(learning_rate=log_uniform(1e-3, 1.0), dropout=uniform(0.0, 0.5)).widened({"learning_rate": "low"})
+        Space(learning_rate=numbers from 0.0001 to 1, log scale, dropout=numbers from 0 to 0.5)
+        """
+        found = self.wider(edges, base)
+        if edges and all(entry == self.entries[name] for name, entry in found.items()):
+            told = ", ".join(f"{name} {self.entries[name]}" for name in edges)
+            raise ValueError(f"edges must name a range whose field allows more beside the others, got {told}")
+        return Space(self.entries | found, self.constraints.given)
 
     def __repr__(self) -> str:
         shown = (f"{name}={entry}" for name, entry in self.entries.items())
