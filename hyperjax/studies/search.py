@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +176,7 @@ def study(
 
     def result(**conditions: Any) -> Study:
         made = tuple(trial for number in range(len(rounds.recipes)) if (trial := rounds.trial(number)) is not None)
-        return Study(
+        found = Study(
             task=task.name,
             space={name: text for name, text in space.described().items() if name in searched},
             trials=made,
@@ -203,6 +204,7 @@ def study(
             },
             _held=None if pruning is None else Held(pruning, partial(_on_test, task, direction=task.direction)),
         )
+        return replace(found, wider=space.wider(found.edges, recipe))
 
     try:
         with held:

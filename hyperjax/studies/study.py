@@ -110,6 +110,8 @@ class Study:
         logs: names searched on a logarithmic scale.
         continuous: names searched over a range of real numbers.
         ranges: name -> the range that it was searched over, where it was one.
+        wider: name of `edges` -> the range to search next, as `Space.widened` has it; the same where its field allows
+            no more.
         fixed: name -> the one value that the space gave it, as text.
         test: metrics of the best trial on the test set, empty when the task has none.
         default: the recipe of who searches nothing: the study's `recipe` with the space's fixed values.
@@ -126,6 +128,7 @@ class Study:
     logs: frozenset[str] = frozenset()
     continuous: frozenset[str] = frozenset()
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    wider: Mapping[str, Range] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
     default: Recipe | None = None
@@ -195,7 +198,7 @@ class Study:
     def edges(self) -> dict[str, str]:
         """The ranges at whose end the chosen trial lies, in the outer 5 %: name -> "low" or "high".
 
-        The best value may then lie outside, so a wider range is worth a search.
+        The best value may then lie outside, so a wider range is worth a search: `space.widened(study.edges)`.
         """
         if not self.trials or math.isnan(self.chosen.score):
             return {}

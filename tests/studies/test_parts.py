@@ -143,7 +143,7 @@ def test_all_of_a_space_shares_a_program_whatever_was_drawn():
     assert len(programs(0, 12)) == 1 and programs(0, 12) == programs(1, 1) == programs(2, 1)
 
 
-def test_a_study_reports_the_numbers_of_a_schedule():
+def test_a_study_reports_the_numbers_of_a_schedule_and_what_to_search_next():
     x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
     data = {"train": (x, 3 * x), "validation": (x, 3 * x)}
     task = hj.Task(lambda rngs: nnx.Linear(1, 1, rngs=rngs), data, loss="squared_error")
@@ -160,6 +160,8 @@ def test_a_study_reports_the_numbers_of_a_schedule():
     assert {row["learning_rate.init_value"] for row in found.table} == rates
     assert found.logs == {"learning_rate.init_value"} and len(found.effect("learning_rate.init_value").points) == 2
     assert found.fixed["learning_rate.schedule"] == "linear"
+    assert "epochs" in found.edges and found.wider == made.wider(found.edges)
+    assert found.wider["epochs"] == hj.integer(1, 2 if found.edges["epochs"] == "low" else 3)
 
 
 @pytest.mark.parametrize(
