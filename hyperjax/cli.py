@@ -259,7 +259,7 @@ def _run(
             console.print(line, highlight=False, markup=False)
         console.print(study_table(result))
         for note in (*edge_notes(result), *pruning_notes(result)):
-            console.print(note, highlight=False, markup=False)
+            console.print(note, highlight=False, markup=False, soft_wrap=True)  # a line to paste stays whole
         if result.conditions["programs"]:
             console.print(f"Trained in {programs}.", highlight=False, markup=False)
         console.print(f"\nWrote {folder / 'report.html'}, trials.csv and best.json.")

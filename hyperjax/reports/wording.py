@@ -9,6 +9,7 @@ import numpy as np
 
 from hyperjax import schedules
 from hyperjax.statistics import Interval
+from hyperjax.studies.space_file import line
 from hyperjax.studies.study import Study, Trial
 
 MISSING = "\N{EN DASH}"
@@ -155,15 +156,19 @@ def pruning_notes(study: Study) -> list[str]:
 
 
 def edge_notes(study: Study) -> list[str]:
-    """A sentence for each range at whose end the chosen trial lies."""
-    notes = []
-    for name, end in study.edges.items():
+    """A sentence for each range at whose end the chosen trial lies, then how to search beyond, ready for a space file."""
+    notes, edges = [], study.edges
+    wider = {name: entry for name, entry in study.wider.items() if name in edges}
+    for name, end in edges.items():
         value, best = study.ranges[name], study.chosen.values[name]
+        then = "its field allows nothing beyond it" if wider.get(name) == value else "search beyond it"
         notes.append(
             f"The best {spoken(name)}, {number(best)}, is at the {end} end of its range, {number(value.low)} to "
-            f"{number(value.high)}: search beyond it."
+            f"{number(value.high)}: {then}."
         )
-    return notes
+    lines = [line(name, entry) for name, entry in wider.items() if entry != study.ranges[name]]
+    how = "To do so, take space.widened(study.edges), or in the space file of the command:"
+    return [*notes, how, *lines] if lines else notes
 
 
 def recipe_code(recipe: Any) -> str:

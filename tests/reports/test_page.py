@@ -12,6 +12,7 @@ import pytest
 from hyperjax.reports import report
 from hyperjax.reports.page import script_json
 from hyperjax.reports.study_page import answer, study_page
+from hyperjax.reports.wording import edge_notes
 from hyperjax.schedules import cosine_decay
 from hyperjax.studies.ranges import log_uniform, uniform
 from hyperjax.studies.study import Study, Trial
@@ -152,6 +153,19 @@ def test_pruned_trials_are_drawn_dotted_and_counted(study_of):
     assert "pruned at epoch 10" in page.texts[0] and "pruned" not in page.texts[8]
     lone = replace(study, trials=study.trials[:1])
     assert answer(lone).endswith("It was pruned at epoch 10; what was not has no score.")
+
+
+def test_how_to_search_beyond_a_range_is_said_in_a_line_to_paste(study_of):
+    plain = study_of(12)
+    rate, dropout = plain.best.values["learning_rate"], plain.best.values["dropout"]
+    ranges = {"learning_rate": log_uniform(1e-6, rate), "dropout": uniform(dropout, 1.0)}
+    wide = {"learning_rate": log_uniform(1e-6, 10.0), "dropout": ranges["dropout"]}
+    rate_note, dropout_note, how, *lines = edge_notes(replace(plain, ranges=ranges, wider=wide))
+    assert rate_note.endswith("search beyond it.") and dropout_note.endswith("its field allows nothing beyond it.")
+    assert "space.widened(study.edges)" in how and "space file" in how
+    assert lines == ["learning_rate = {low = 1e-06, high = 10.0, log = true}"]
+    assert lines[0] in study_page(replace(plain, ranges=ranges, wider=wide)).render()
+    assert edge_notes(replace(plain, ranges=ranges, wider={"dropout": ranges["dropout"]})) == [rate_note, dropout_note]
 
 
 def test_other_results_have_a_page(run_of, study_of, tmp_path):
