@@ -156,7 +156,7 @@ def pruning_notes(study: Study) -> list[str]:
 
 
 def edge_notes(study: Study) -> list[str]:
-    """A sentence for each range at whose end the chosen trial lies, then how to search beyond, ready for a space file."""
+    """A sentence for each range at whose end the chosen trial lies, then lines for a space file that search beyond."""
     notes, edges = [], study.edges
     wider = {name: entry for name, entry in study.wider.items() if name in edges}
     for name, end in edges.items():
