@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -53,7 +54,7 @@ class Trial:
         """False when a run was stopped from outside before its end, by a pruner or a person."""
         return all(run.finished for run in self.runs)
 
-    @property
+    @cached_property
     def interval(self) -> Interval:
         """Mean of the ranking metric over the seeds with its 95 % interval; NaN when any run diverged."""
         scores = [run.score for run in self.runs]
@@ -138,7 +139,7 @@ class Study:
     _width: int | None = field(default=None, repr=False)
     _held: Any = field(repr=False, default=None)
 
-    @property
+    @cached_property
     def ranking(self) -> tuple[Trial, ...]:
         """Trials from best to worst by validation; behind them those that were pruned, by what they had reached;
         diverged ones last, in the order of sampling."""
