@@ -32,6 +32,7 @@ from hyperjax.training.run_json import recalled
 
 MOST_TOGETHER = 32  # trials that are written with one wait for the disk, and lost with it
 STUDY = "hyperjax:study"  # the attribute that says what a study is
+ASKED = "hyperjax:asked"  # and the one that says how many trials were asked for last
 
 
 class _Finished(NamedTuple):
@@ -145,6 +146,12 @@ class Archive:
             with self._told(), self._one_at_a_time:
                 self._storage.set_study_user_attr(self._study, self._widths, dict(widths))
             self._known_widths = dict(widths)
+
+    def put_asked(self, trials: int) -> None:
+        """Tell whoever looks on how many trials are to come in all."""
+        with self._told(), self._one_at_a_time:
+            if self._storage.get_study_user_attrs(self._study).get(ASKED) != trials:
+                self._storage.set_study_user_attr(self._study, ASKED, trials)
 
     def states(self, first: int, count: int) -> Path | None:
         """Folder for the states of a population while it trains; None where there is none."""

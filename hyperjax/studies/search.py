@@ -168,6 +168,8 @@ def study(
             archive = held.enter_context(_archived(*kept))
             together, known = archive.identity["batch"] or sys.maxsize, archive.known
         source = source_of(sampler, space, trials, together, int(seed), task.direction, recipe, known)
+        if archive is not None:
+            archive.put_asked(source.total)
         rounds = Rounds(task, space, recipe, source, chosen, together, layout, width, pruning, archive)
         held = held.pop_all()
     named = sampler if isinstance(sampler, str) else type(sampler).__name__
