@@ -118,12 +118,13 @@ def joint_figure(joint: JointEffect) -> "Figure":
         ygap=2,
         meta={"scale": ["panel", "band-1"]},
     )
+    apart = "<br>" if max(map(max, joint.trials)) > 99 else " "  # a long count has a line of its own
     cells = [(i, j) for i in range(len(rows)) for j in range(len(columns)) if joint.trials[i][j]]
     figure.add_scatter(
         x=[j for _, j in cells],
         y=[i for i, _ in cells],
         mode="text",
-        text=[f"{number(means[i][j], 2)} ({joint.trials[i][j]})" for i, j in cells],
+        text=[f"{number(means[i][j], 2)}{apart}({joint.trials[i][j]})" for i, j in cells],
         textfont={"size": 11, "color": LIGHT["ink"]},
         hoverinfo="skip",
         meta={"words": "ink"},

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 MOST_POINTS = 40_000  # in one figure; SVG lines stay quick to hover below this, and need no WebGL
+MOST_CURVES = 1000  # in one figure; more are a blot, and slow to draw
+FIRST = 100  # of more, those by rank that are drawn in any case
 FEW = 8  # curves up to this many get a colour and a name each
 
 
@@ -72,12 +74,14 @@ def curves_figure(curves: Sequence[Curve], metric: str, noun: str = "trial", hor
     """
     import plotly.graph_objects as go
 
-    most = max(20, MOST_POINTS // max(1, len(curves)))
+    drawn = {curves[place].key for place in drawn_places(len(curves), MOST_CURVES, FIRST)}
+    thin = f" ({len(drawn):,} of {len(curves):,} curves drawn)" if len(drawn) < len(curves) else ""
+    most = points_each(len(drawn))
     values = np.concatenate([curve.y for curve in curves]) if curves else np.zeros(0)
     log, decades = wide(values) if metric.endswith("loss") else (False, 0.0)  # shares and scores are read as they are
     figure = go.Figure(
         layout=layout(
-            xaxis=number_axis(horizontal),
+            xaxis=number_axis(horizontal + thin),
             yaxis=number_axis(spoken(metric), log, decades) | {"domain": [0.06, 1.0]},
             showlegend=True,
         )
@@ -96,8 +100,12 @@ def curves_figure(curves: Sequence[Curve], metric: str, noun: str = "trial", hor
             showlegend=False,
             meta={"fill": "best-fill"},
         )
-    _add_crosses(figure, curves, noun, horizontal)
-    for role, name, width, members in reversed(_bands(curves, noun)):
+    gone = [curve for curve in curves if curve.ended is not None]
+    _add_crosses(figure, [curve for curve in gone if curve.key in drawn], len(gone), noun, horizontal)
+    for role, name, width, band in reversed(rank_bands(curves, noun)):
+        members = [curve for curve in band if curve.key in drawn]
+        if not members:
+            continue
         x, y, keys, texts = _joined(members, most)
         figure.add_scatter(
             x=x,
@@ -122,6 +130,22 @@ def curves_figure(curves: Sequence[Curve], metric: str, noun: str = "trial", hor
     close = _close_range(curves, log)
     figure.update_layout(meta={"close": close} if close else None)
     return figure
+
+
+def drawn_places(count: int, most: int, first: int) -> list[int]:
+    """Which of a ranking are drawn: all, or the first few and others at even distances.
+
+    >>> drawn_places(4, 9, 2), drawn_places(20, 5, 2)
+    ([0, 1, 2, 3], [0, 1, 2, 10, 19])
+    """
+    if count <= most:
+        return list(range(count))
+    return [*range(first), *map(int, np.linspace(first, count - 1, most - first).round())]
+
+
+def points_each(curves: int) -> int:
+    """How many points each of so many curves may have."""
+    return max(20, MOST_POINTS // max(1, curves))
 
 
 def thinned(values: np.ndarray, most: int) -> np.ndarray:
@@ -182,7 +206,7 @@ def _close_range(curves: Sequence[Curve], log: bool) -> list[float] | None:
     return sorted([middle + 0.25 * (middle - best), best - 0.1 * (middle - best)])
 
 
-def _bands(curves: Sequence[Curve], noun: str) -> list[tuple[str, str, float, list[Curve]]]:
+def rank_bands(curves: Sequence[Curve], noun: str) -> list[tuple[str, str, float, list[Curve]]]:
     """Role, name, line width and members of each band of rank, best first; empty bands are left out."""
     drawn = [curve for curve in curves if len(curve.y)]
     if len(curves) <= FEW:
@@ -216,9 +240,8 @@ def _joined(members: Sequence[Curve], most: int) -> tuple[list[Any], list[Any], 
     return x[:-1], y[:-1], keys[:-1], texts[:-1]
 
 
-def _add_crosses(figure: "Figure", curves: Sequence[Curve], noun: str, horizontal: str) -> None:
+def _add_crosses(figure: "Figure", ended: Sequence[Curve], count: int, noun: str, horizontal: str) -> None:
     """Crosses along the foot of the figure, since a diverged curve often has no finite point to end at."""
-    ended = [curve for curve in curves if curve.ended is not None]
     if not ended:
         figure.update_yaxes(domain=[0.0, 1.0])
         return
@@ -235,7 +258,7 @@ def _add_crosses(figure: "Figure", curves: Sequence[Curve], noun: str, horizonta
         mode="markers",
         cliponaxis=False,
         legendgroup="diverged",
-        name=f"diverged ({len(ended)})",
+        name=f"diverged ({count})",
         marker={
             "symbol": "x-thin",
             "size": 8,

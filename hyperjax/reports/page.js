@@ -218,5 +218,40 @@
     filter();
   }
 
-  drawAll().then(() => { document.documentElement.dataset.ready = "yes"; });
+  // ---- a page of a running study loads itself again, and comes back to where it was
+  const place = `hyperjax:${location.pathname}`;
+  const box = document.getElementById("filter");
+  function again() {
+    if (document.hidden) return addEventListener("visibilitychange", again, { once: true });
+    const shown = document.getElementById("curves")?.dataset.figure;
+    const state = { top: scrollY, pinned, shown, filter: box?.value, closer: closer?.checked };
+    try { sessionStorage.setItem(place, JSON.stringify(state)); } catch { /* then it begins at the top */ }
+    location.reload();
+  }
+  function recalled() {
+    try {
+      const state = JSON.parse(sessionStorage.getItem(place));
+      sessionStorage.removeItem(place);
+      return state;
+    } catch { return null; }
+  }
+  const before = recalled();
+  if (before) {
+    if (box && before.filter) { box.value = before.filter; box.dispatchEvent(new Event("input")); }
+    if (closer) closer.checked = before.closer;
+    [...document.querySelectorAll("[data-shows]")].find((one) => one.dataset.shows === before.shown)?.click();
+    if (before.pinned !== null) pin(before.pinned);
+  }
+
+  async function drawInTurn() { // so that the page answers meanwhile
+    for (const holder of holders) {
+      await draw(holder);
+      await new Promise((next) => setTimeout(next));
+    }
+  }
+  drawInTurn().then(() => {
+    if (before) scrollTo({ top: before.top, behavior: "instant" });
+    document.documentElement.dataset.ready = "yes";
+    if (data.reloads) setTimeout(again, 1000 * data.reloads);
+  });
 })();

@@ -27,6 +27,7 @@ class Page:
         header, sections: HTML, already escaped.
         figures: by the name that a section refers to.
         texts: hover text of each trial or run, stored once and spread over the points by the script.
+        reloads: seconds after which the page loads itself again; None: never.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Page:
     sections: list[str] = field(default_factory=list)
     figures: "dict[str, Figure]" = field(default_factory=dict)
     texts: Mapping[int, str] = field(default_factory=dict)
+    reloads: float | None = None
 
     def render(self) -> str:
         """The whole file as text."""
@@ -43,7 +45,7 @@ class Page:
         style = files.joinpath("page.css").read_text("utf-8")
         script = files.joinpath("page.js").read_text("utf-8")
         figures = {name: _compact(figure, bool(self.texts)) for name, figure in self.figures.items()}
-        data = script_json({"figures": figures, "texts": self.texts})
+        data = script_json({"figures": figures, "texts": self.texts, "reloads": self.reloads})
         return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -45,7 +45,7 @@ def report(x: Any, path: str | os.PathLike[str]) -> Path:
 
     Args:
         x: a study, one of its answers (an effect, an importance, an isolation), population based training, a run,
-            several runs or a schedule.
+            several runs or a schedule; or a page that was made of one.
         path: the file to write; folders are made where missing, an older file is replaced.
     Returns: the path written.
     Raises: ValueError when `x` has no page or `path` is a folder; OSError when it cannot be written.
@@ -56,6 +56,8 @@ def report(x: Any, path: str | os.PathLike[str]) -> Path:
     ...     report(cosine_decay(0.1, 100), f"{folder}/schedule.html").name
     'schedule.html'
     """
+    if isinstance(x, Page):
+        return write_whole(path, x.render())
     for kind, page in PAGES.items():
         if isinstance(x, kind):
             return write_whole(path, page(x).render())

@@ -2,15 +2,24 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hyperjax.reports.answer_sections import importance_section, isolation_section
-from hyperjax.reports.curves import MOST_POINTS, curves_figure, study_curves, study_texts
+from hyperjax.reports.curves import (
+    FIRST,
+    MOST_CURVES,
+    curves_figure,
+    points_each,
+    study_curves,
+    study_texts,
+)
 from hyperjax.reports.effects import MOST_DOTS, effect_figure, ranked_effects
 from hyperjax.reports.html_tables import plain_table, trials_table
 from hyperjax.reports.page import Page, code_block, conditions, escape, facts, figure_holder, section
+from hyperjax.reports.parallel import FIRST as FIRST_LINES
+from hyperjax.reports.parallel import MOST_LINES, parallel_figure
 from hyperjax.reports.tables import searched_names
 from hyperjax.reports.winner import winner_notes, winner_section, winner_sentence
 from hyperjax.reports.wording import (
@@ -29,21 +38,45 @@ from hyperjax.reports.wording import (
 from hyperjax.studies.study import Study
 
 BEST_ROWS = 10
+MOST_ROWS = 1000  # of the table of all trials
+AXIS_WIDTH = 84  # pixels, below which labels run into one another
 
 
-def study_page(study: Study) -> Page:
-    """Everything that a study has to show, as a page."""
-    page = Page(f"{study.task}: {plural(len(study.trials), 'trial')}", _header(study))
-    page.texts = study_texts(study, searched_names(study))
+class Running(NamedTuple):
+    """How a page is told that more trials are coming.
+
+    Attributes:
+        every: seconds after which the page loads itself again.
+        now: the time, as text.
+    """
+
+    every: float
+    now: str
+
+
+def study_page(study: Study, running: Running | None = None, table: str | None = None) -> Page:
+    """Everything that a study has to show, as a page.
+
+    Args:
+        study: any.
+        running: of a study that goes on; None: what there is stays so.
+        table: address of the CSV file of all trials, if there is one.
+    """
+    page = Page(f"{study.task}: {plural(len(study.trials), 'trial')}", _header(study, running))
+    page.reloads = None if running is None else running.every
+    page.texts = texts = study_texts(study, searched_names(study))
     if study.trials:
         scored = any(math.isfinite(trial.score) for trial in study.trials)
         page.sections += [winner_section(study.winner, page)] if study.winner is not None else []
         page.sections += [_best(study)] if scored else []
         page.sections.append(_curves(study, page))
+        page.sections += [_parallel(study, page)] if searched_names(study) else []
         page.sections += [importance_section(study, page), _effects(study, page)] if scored else []
         page.sections += [isolation_section(study, page)] if scored else []
-        page.sections.append(_all_trials(study))
+        page.sections.append(_all_trials(study, table))
     page.sections.append(_how(study))
+    shown = _shown(study, page)
+    page.texts = {number: text for number, text in texts.items() if number in shown}
     return page
 
 
@@ -73,7 +106,7 @@ def answer(study: Study) -> str:
     return f"{head}: trial {best.number}{words}, {metric} {number(best.score, 4)}{within}{test}.{early}"
 
 
-def _header(study: Study) -> str:
+def _header(study: Study, running: Running | None) -> str:
     diverged = sum(trial.diverged > 0 for trial in study.trials)
     unfinished = sum(not trial.finished and trial.pruned_at is None for trial in study.trials)
     total: Any = study.conditions.get("seconds")
@@ -83,6 +116,7 @@ def _header(study: Study) -> str:
     pairs += [("time", seconds(float(total)))] if is_number(total) else []
     pairs += [(f"ranked by, {better} is better", spoken(study.metric))]
     parts = ['<p class="eyebrow">HyperJAX study</p>', f"<h1>{escape(study.task)}</h1>"]
+    parts += _progress(study, running)
     if unfinished:
         parts.append(
             f'<p class="notice"><strong>Interrupted.</strong> {plural(unfinished, "trial")} of {len(study.trials)} '
@@ -108,6 +142,25 @@ def _header(study: Study) -> str:
     return "\n".join(parts)
 
 
+def _progress(study: Study, running: Running | None) -> list[str]:
+    """How far a study has come, of one that was read from its storage."""
+    asked: Any = study.conditions.get("asked_trials")
+    last = study.conditions.get("last_trial")
+    done = str(len(study.trials)) + ("" if asked is None else f" of {asked}")
+    if running is not None:
+        ended = f", the last one at {escape(last)}" if last else ""
+        return [
+            f'<p class="notice"><strong>Running.</strong> {done} trials have ended{ended}. Written at '
+            f"{escape(running.now)}; this page loads itself again every {seconds(running.every)}.</p>"
+        ]
+    if last and asked is not None and len(study.trials) < asked:
+        return [
+            f'<p class="notice"><strong>Not complete.</strong> {done} trials have ended, the last one at '
+            f"{escape(last)}; the study may be running, or the same command goes on with it.</p>"
+        ]
+    return []
+
+
 def _best(study: Study) -> str:
     ranking = study.ranking[:BEST_ROWS]
     several = len(study.seeds) > 1
@@ -131,7 +184,7 @@ def _curves(study: Study, page: Page) -> str:
     )
     choice = f'<div class="choices" role="group" aria-label="Metric of the curves">{buttons}</div>\n'
     closer = '<label class="closer"><input type="checkbox" id="closer"> closer look at the better half</label>\n'
-    most = max(20, MOST_POINTS // len(study.trials))
+    most = points_each(min(len(study.trials), MOST_CURVES))
     longest = max((len(run.epochs) for trial in study.trials for run in trial.runs), default=0)
     thin = f" Each curve is thinned from {longest} to at most {most} points, extremes kept." if longest > most else ""
     seeds = " Curves are means over the seeds; the band spans the best trial's seeds." if len(study.seeds) > 1 else ""
@@ -142,12 +195,49 @@ def _curves(study: Study, page: Page) -> str:
         "Learning curves",
         '<p class="note">One line a trial, coloured by rank; hover for its values, '
         "drag to zoom, double-click to "
-        f"zoom back. Crosses at the foot mark where a trial diverged.{ends}{seeds}{thin}</p>\n"
+        f"zoom back. Crosses at the foot mark where a trial diverged.{ends}{seeds}{thin}"
+        f"{_of_all(study, MOST_CURVES, FIRST, 'curves')}</p>\n"
         f'<div class="controls scripted">{choice if len(names) > 1 else ""}'
         f"{closer if any(page.figures[f'curves-{name}'].layout.meta for name in names) else ''}</div>\n"
         f"{figure_holder(f'curves-{study.metric}', labels[study.metric], identity='curves')}"
         f'<p class="pinned scripted" id="pinned" aria-live="polite" data-hint="{hint}">{hint}</p>\n',
     )
+
+
+def _parallel(study: Study, page: Page) -> str:
+    page.figures["parallel"] = parallel_figure(study, page.texts)
+    axes = len(searched_names(study)) + 1
+    label = f"Parallel coordinates: each trial as a line through its values to its {spoken(study.metric)}"
+    logs = [spoken(name) for name in searched_names(study) if name in study.logs]
+    scales = f" Logarithmic: {escape(', '.join(logs))}." if logs else ""
+    pruned = " Dotted ones were pruned." if study.pruned else ""
+    note = (
+        f'<p class="note">One line a trial, from value to value and to its {escape(spoken(study.metric))} at the '
+        f"right, better on top; colours are those of the curves, and a click follows a trial.{scales}{pruned}"
+        f"{_of_all(study, MOST_LINES, FIRST_LINES, 'trials')} The table of all trials has the same numbers. "
+        '<span class="narrow">Scroll it sideways.</span></p>\n'
+    )
+    holder = figure_holder("parallel", label)
+    return section(
+        "parallel",
+        "Every trial through its values",
+        f'{note}<div class="sideways" tabindex="0" role="region" aria-label="{escape(label)}">'
+        f'<div style="min-width:{AXIS_WIDTH * axes}px">{holder}</div></div>\n',
+    )
+
+
+def _of_all(study: Study, most: int, first: int, noun: str) -> str:
+    """What is said where not all are drawn."""
+    count = len(study.trials)
+    if count <= most:
+        return ""
+    return f" {most:,} of {count:,} {noun} are drawn: the best {first} and others at even distances in the ranking."
+
+
+def _shown(study: Study, page: Page) -> set[int]:
+    """The trials that some part of the page shows one by one."""
+    rows = {trial.number for trial in study.ranking[:MOST_ROWS]}
+    return rows.union(*(trace.customdata or () for figure in page.figures.values() for trace in figure.data))
 
 
 def _effects(study: Study, page: Page) -> str:
@@ -186,7 +276,7 @@ def _effects(study: Study, page: Page) -> str:
     return section("effects", "What each hyperparameter did", f'{note}<div class="panels">{"".join(panels)}</div>')
 
 
-def _all_trials(study: Study) -> str:
+def _all_trials(study: Study, address: str | None) -> str:
     example = next((n for n in searched_names(study) if any(is_number(t.values.get(n)) for t in study.trials)), None)
     condition = f"{example}<0.01" if example else f"{study.metric}>0.9"
     return section(
@@ -198,8 +288,17 @@ def _all_trials(study: Study) -> str:
         '<output id="count" for="filter"></output></div>\n'
         f'<p class="note scripted" id="filter-help">Words must occur in the row; conditions such as '
         f"<code>{escape(condition)}</code> compare a column (&lt; &gt; &lt;= &gt;= = !=). Several together must all "
-        "hold. Click a heading to sort.</p>\n" + trials_table(study, study.ranking, "All trials", sorts=True),
+        f"hold. Click a heading to sort.</p>\n{_rest(study, address)}"
+        + trials_table(study, study.ranking[:MOST_ROWS], "All trials", sorts=True),
     )
+
+
+def _rest(study: Study, address: str | None) -> str:
+    count = len(study.trials)
+    if count <= MOST_ROWS:
+        return ""
+    where = "study.table has" if address is None else f'<a href="{escape(address)}">{escape(address)}</a> has'
+    return f'<p class="note">The best {MOST_ROWS:,} of {count:,} trials are listed; {where} all of them.</p>\n'
 
 
 def _how(study: Study) -> str:

@@ -89,6 +89,7 @@ def test_the_page_holds_every_trial_once_and_loads_nothing(study_of, tmp_path):
     assert set(payload(text)["figures"]) == {
         *("curves-validation_accuracy", "curves-validation_loss", "curves-train_loss"),
         *(f"effect-{name}" for name in study.space),
+        "parallel",
         *("importance", "joint", "isolation-schedule", "isolation-batch_size"),  # too few trials of each optimizer
     }
     assert text.count("plotly.js v") == 1

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_everything_is_drawn_quietly_and_fits(browser, address, study, scheme, w
         " [f.dataset.figure, f.querySelectorAll('.scatterlayer .trace').length, f.getBoundingClientRect().width])"
     )
     assert drawn[0][0] == "curves-validation_accuracy"
-    answers = ["importance", "joint", "isolation-optimizer", "isolation-schedule", "isolation-batch_size"]
+    answers = ["parallel", "importance", "joint", "isolation-optimizer", "isolation-schedule", "isolation-batch_size"]
     assert len(drawn) == 1 + len(study.space) + len(answers) and {name for name, *_ in drawn} >= set(answers)
     assert all(traces >= 1 and wide > 250 for _, traces, wide in drawn)
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
@@ -193,3 +194,54 @@ def test_odd_studies_open_quietly(browser, study_of, tmp_path, made):
     show(browser, report(study_of(**made), tmp_path / "odd.html").as_uri(), width=390)
     assert browser.get_log("browser") == []
     assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+
+
+def test_a_page_that_is_written_again_comes_back_to_where_it_was(browser, study_of, tmp_path):
+    from hyperjax.reports.study_page import Running, study_page
+
+    path = report(study_page(study_of(40), Running(0.5, "12:00:00")), tmp_path / "report.html")
+    show(browser, path.as_uri())
+    assert "Running. 40 trials have ended" in browser.find_element("css selector", ".notice").text
+    type_filter(browser, "adamw")
+    click(browser, "[data-shows='curves-train_loss']")
+    click(browser, "button.trial")
+    followed = browser.find_element("id", "pinned").text
+    browser.execute_script("scrollTo({top: 777, behavior: 'instant'}); document.documentElement.dataset.first = 'yes'")
+    report(study_of(41), path)
+    wait(browser, "return !document.documentElement.dataset.first && document.documentElement.dataset.ready === 'yes'")
+    assert browser.find_element("id", "count").text.endswith("of 41 rows")
+    assert browser.find_element("id", "filter").get_attribute("value") == "adamw"
+    assert browser.execute_script("return document.getElementById('curves').dataset.figure") == "curves-train_loss"
+    assert browser.find_element("id", "pinned").text.split()[1] == followed.split()[1]
+    assert browser.execute_script("return Math.round(scrollY)") == 777
+    browser.execute_script("document.documentElement.dataset.second = 'yes'")
+    time.sleep(1.5)  # it is complete, and stays
+    assert browser.execute_script("return document.documentElement.dataset.second") == "yes"
+    assert browser.get_log("browser") == []
+
+
+def test_parallel_lines_scroll_on_a_narrow_screen_and_follow_a_trial(browser, address, study):
+    show(browser, address, width=390)
+    sizes = "return (e => [e.clientWidth, e.scrollWidth])(document.querySelector('.sideways'))"
+    seen, whole = browser.execute_script(sizes)
+    assert seen < 390 < 80 * (len(study.space) + 1) < whole
+    best = study.best.number
+    click(browser, f"button.trial[data-trial='{best}']")
+    line = "document.querySelector('[data-figure=parallel]').data.at(-1)"
+    wait(browser, f"return {line}.hoverinfo === 'skip' && {line}.mode === 'lines' && {line}.line.width === 3")
+    assert browser.execute_script(f"return {line}.y.filter((y) => y !== null).length") == len(study.space) + 1
+
+
+def test_twenty_thousand_trials_make_a_page_that_is_small_and_soon_there(browser, study_of, tmp_path):
+    study = study_of(20_000)
+    begin = time.perf_counter()
+    path = report(study, tmp_path / "report.html")
+    assert time.perf_counter() - begin < 60
+    assert path.stat().st_size < 15e6
+    show(browser, path.as_uri())
+    said = browser.find_element("tag name", "main").text
+    assert "1,000 of 20,000 curves are drawn" in said and "400 of 20,000 trials are drawn" in said
+    assert "The best 1,000 of 20,000 trials are listed" in said and len(visible_rows(browser)) == 1000
+    drawn = "return performance.timing.domInteractive - performance.timing.navigationStart"
+    assert browser.execute_script(drawn) < 10_000  # 3,000 on a machine that does nothing else
+    assert browser.get_log("browser") == []
