@@ -9,6 +9,7 @@ from typing import Any
 
 from hyperjax.reports.files import write_whole
 from hyperjax.reports.report import report
+from hyperjax.reports.study_page import Running, study_page
 from hyperjax.reports.tables import trials_csv
 from hyperjax.statistics import Interval
 from hyperjax.studies.study import Study
@@ -120,8 +121,8 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None  # JSON has no NaN
 
 
-def write_study(study: Study, folder: Path) -> None:
-    """Write report.html, trials.csv and best.json, the small ones first."""
+def write_study(study: Study, folder: Path, running: Running | None = None) -> None:
+    """Write report.html, trials.csv and best.json, the small ones first; `running` as in `study_page`."""
     trials_csv(study, folder / "trials.csv")
     write_whole(folder / "best.json", json.dumps(summary(study), indent=2) + "\n")
-    report(study, folder / "report.html")
+    report(study_page(study, running, "trials.csv"), folder / "report.html")
