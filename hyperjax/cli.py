@@ -92,7 +92,7 @@ def tasks() -> None:
     "  hyperjax study digits --trials 256 --pruner hyperband --output out4\n\n"
     "  hyperjax study digits --confirm 4 --fresh 20 --require-gain --output out5 && deploy\n\n"
     "The same command again goes on with a study that was stopped or killed, or that is to have more --trials. "
-    "To watch it meanwhile:  optuna-dashboard out/study.journal\n\n"
+    "To watch it meanwhile:  hyperjax report out --watch  or  optuna-dashboard out/study.journal\n\n"
     "Samplers: random draws each trial for itself, quasi_random covers the space more evenly, grid goes through lists; "
     "tpe, cmaes, nsga2 and gp (seconds a trial: for few, long ones) look at the scores of earlier batches. A smaller "
     "--batch learns sooner, a larger one keeps more cores busy.\n\n"
@@ -218,6 +218,51 @@ def study(
     code = _run(console, learnt, varied, asked, folder, as_json, (again, measuring), require_gain)
     if code:
         raise typer.Exit(code)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  hyperjax report out\n\n"
+    "  hyperjax report out --watch\n\n"
+    "  hyperjax report out --storage postgresql://host/studies --name night --watch\n\n"
+    "It reads what is kept of a study that runs, here or elsewhere, or was killed. It neither trains nor disturbs."
+)
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of the study; the files are written there.", metavar="DIR", show_default=False),
+    ],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write again whenever trials have ended, until all are there or Ctrl-C.")
+    ] = False,
+    every: Annotated[
+        str, typer.Option(help="Seconds between two looks, and between two loads of the page.", metavar="SECONDS")
+    ] = "5",
+    storage: Annotated[
+        str | None, typer.Option(help="Where the study is kept. Default: DIR/study.journal.", metavar="URL")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the study in its storage.", metavar="NAME")] = "hyperjax",
+) -> None:
+    """Write the page of a study that runs or was stopped, from what is kept of it."""
+    from hyperjax.checks import within
+    from hyperjax.reports.folder import prepare_folder
+    from hyperjax.reports.watching import watch as watch_study
+    from hyperjax.reports.watching import write_once
+    from hyperjax.studies.reading import StudyReader
+    from hyperjax.studies.storage import JOURNAL
+
+    pause = _number(every)
+    if isinstance(pause, str):
+        raise ValueError(f"every must be a number above 0, got {pause!r}")
+    within("every", pause, 0.0, open_low=True)
+    where = storage or str(folder / JOURNAL)
+    with StudyReader(where, name) as reader:
+        prepare_folder(folder, storage=where)
+        if watch:
+            watch_study(reader, folder, pause, print)
+        else:
+            print(write_once(reader, folder))
+    print(f"Next: open {folder / 'report.html'} in a browser")
 
 
 def _run(

@@ -207,6 +207,25 @@ def test_a_folder_goes_on_with_its_own_study_and_keeps_it_from_another(run, made
     assert (tmp_path / "o" / "notes.txt").read_text() == "mine"
 
 
+def test_a_report_of_what_is_kept(run, made, tiny, tmp_path, monkeypatch):
+    out = tmp_path / "o"
+    asked = ("--space", tiny, "--trials", 4, "--epochs", 2, "--output", out, "--confirm", 0)
+    assert run("study", "digits", *asked)[0] == 0
+    own = (out / "trials.csv").read_bytes()
+    code, said, _ = run("report", out, "--watch")  # it has all trials, so there is nothing to wait for
+    assert code == 0 and "is the study's own, of the same 4 trials: left as it is" in said
+    for name in ("report.html", "trials.csv", "best.json"):
+        (out / name).unlink()
+    monkeypatch.setattr("hyperjax.tasks.find", None)  # no task is looked for
+    monkeypatch.setattr(Population, "_compile_piece", None)
+    code, said, err = run("report", out)
+    assert (code, err) == (0, "") and f"Wrote {out}/report.html, trials.csv and best.json: 4 of 4 trials." in said
+    assert (out / "trials.csv").read_bytes() == own
+    assert json.loads((out / "best.json").read_text())["best"]["trial"] == int(table(out)[0]["trial"])
+    code, _, err = run("report", out, "--name", "other")
+    assert code == 2 and "got 'other' for" in err and "which holds hyperjax" in err
+
+
 def test_a_database_by_url_with_the_rest_in_the_folder(run, made, tiny, tmp_path):
     common = ("study", "made", "--epochs", 1, "--space", tiny, "--no-cache", "--output", tmp_path / "o")
     kept = ("--storage", f"sqlite:///{tmp_path}/all.db", "--name", "night")
@@ -266,6 +285,8 @@ def test_version_tasks_and_help_teach(run):
         "--no-cache",
     ):
         assert option in out
+    code, out, _ = run("report", "--help")
+    assert code == 0 and "hyperjax report out --watch" in out and "--storage" in out and "--every" in out
     assert "Usage: hyperjax" in run()[1]
 
 
@@ -304,6 +325,11 @@ BAD = [
         ("study", "digits", "--space", "absent.toml"),
         "space must be a TOML file, got 'absent.toml', which does not exist",
     ),
+    (("report",), "Missing argument 'DIR'; see: hyperjax report --help"),
+    (("report", "absent"), "a folder that holds one, got 'absent/study.journal': No such file or directory"),
+    (("report", "absent", "--storage", "sqlite:///absent.db"), "a database that is there, got 'sqlite:///absent.db'"),
+    (("report", "absent", "--watch", "--every", "0"), "every must be a number in (0, inf), got 0"),
+    (("report", "absent", "--every", "often"), "every must be a number above 0, got 'often'"),
     (("study", "digits", "--output", "a" * 300), "output must be a folder that can be written, got 'aaa"),
 ]
 
