@@ -18,6 +18,9 @@ def test_the_tour_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), names)
     assert names["value"] < 0.1
     assert names["run"].score > 0.8
+    assert (
+        names["study"].winner.verdict in ("better", "not shown") and len(names["found"].schedule("learning_rate")) > 1
+    )
     assert len(names["runs"]) == 40 and names["runs"].conditions["programs"] == 1
     assert (tmp_path / "report.html").stat().st_size > 1_000_000
 
@@ -28,4 +31,6 @@ def test_the_space_file_of_the_tour_can_be_read(tmp_path):
     (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     path = tmp_path / "space.toml"
     path.write_text(text)
-    assert set(read_space(path).searched) == {"learning_rate", "dropout", "optimizer", "warmup"}
+    space = read_space(path)
+    numbers = {"learning_rate", "dropout", "optimizer", "warmup", "batch_size", "weight_decay.init_value"}
+    assert set(space.searched) == numbers and len(space.constraints.given) == 1
