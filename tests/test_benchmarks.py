@@ -1,5 +1,6 @@
 """The benchmark scripts run as a person runs them, on little data, and what they write down fits what was asked."""
 
+import importlib.util
 import json
 import math
 import statistics
@@ -83,3 +84,28 @@ def test_tables(tmp_path):
     assert all(abs(each) <= 100 * (max(seeds) - min(seeds)) for column in luck.values() for each in column)
     assert statistics.fmean(luck["flattery"]) > 0, "luck is a part of the best score"
     assert record["coverage"]["difference of two at random, 2 seeds"]["intervals"] == 100
+
+
+@pytest.mark.slow
+def test_search(tmp_path):
+    peer = "optuna," if importlib.util.find_spec("torch") else ""
+    contenders = f"{peer}flax,hyperband"
+    printed, record = told(tmp_path, "search.py", "--quick", "--tasks", "mlp", "--contenders", contenders)
+    assert "HyperJAX TPE + Hyperband" in printed and "random, vmapped Flax loop" in printed
+    for name in contenders.split(","):
+        one = record["mlp"][name]
+        (answers,) = one["answers"]
+        seconds, _, claimed, worth = zip(*answers, strict=True)
+        assert sorted(seconds) == list(seconds) and seconds[0] > 0 and seconds[-1] <= one["seconds"][0]
+        assert sorted(set(claimed)) == list(claimed), "only what is better is told"
+        assert one["final"] == [pytest.approx(100 * worth[-1])] and 0.2 < worth[-1] <= 1
+    (ended,) = record["mlp"]["hyperband"]["ended"]
+    assert ended["trials"] == 8 and 0 < ended["pruned"] < 8
+    taken = (ended["sampling_seconds"] + ended["storage_seconds"]) / ended["study_seconds"]
+    assert record["mlp"]["hyperband"]["overhead"] == [pytest.approx(taken)]
+    if peer:
+        last = record["mlp"]["optuna"]["answers"][0][-1]
+        assert record["mlp"]["optuna"]["reached"][0] <= last[0], "it reaches its own answer"
+        first = [seconds for seconds, _, _, worth in record["mlp"]["flax"]["answers"][0] if worth >= last[3]]
+        assert record["mlp"]["flax"]["reached"][0] >= min(first, default=math.inf)
+        assert all(goal["met"] == (goal["measured"] <= goal["wanted"]) for goal in record["mlp"]["goals"])
