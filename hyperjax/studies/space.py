@@ -185,9 +185,13 @@ class Space:
         return (base or Recipe()).replace(**_nested(put_together(self.meaningful(values, base)), base or Recipe()))
 
     def default(self, base: Recipe | None = None) -> Recipe:
-        """The recipe of who searches nothing: the fixed values in place, and for all that is searched `base`'s own."""
-        searched = self.searched
-        fixed = {name: entry for name, entry in self.entries.items() if name not in searched}
+        """The recipe of who searches nothing: the fixed values in place, and for all that is searched `base`'s own.
+
+        A schedule of which a part is searched is searched as a whole.
+        """
+        whole = owners(self.entries)
+        searched = {whole.get(name, name) for name in self.searched}
+        fixed = {name: entry for name, entry in self.entries.items() if whole.get(name, name) not in searched}
         return self.recipe({name: e[0] if isinstance(e, list) else e for name, e in fixed.items()}, base)
 
     def meaningful(self, values: Mapping[str, Any], base: Recipe | None = None) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def test_a_study_reports_the_numbers_of_a_schedule_and_what_to_search_next():
     fall = {"schedule": "linear", "init_value": hj.log_uniform(1e-2, 1.0), "end_value": 0.0, "transition_steps": 8}
     made = hj.space(learning_rate=fall, optimizer="sgd", batch_size=8, epochs=hj.integer(1, 2))
     found = hj.study(task, made, trials=2)
-    assert found.conditions["programs"] == 1
+    assert found.conditions["programs"] == 1 and found.default == hj.Recipe(optimizer="sgd", batch_size=8)
     for trial in found.trials:
         rate = trial.values["learning_rate.init_value"]
         in_force = trial.runs[0].in_force("learning_rate")
