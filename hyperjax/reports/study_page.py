@@ -214,7 +214,7 @@ def _parallel(study: Study, page: Page) -> str:
     note = (
         f'<p class="note">One line a trial, from value to value and to its {escape(spoken(study.metric))} at the '
         f"right, better on top; colours are those of the curves, and a click follows a trial.{scales}{pruned}"
-        f"{_of_all(study, MOST_LINES, FIRST_LINES, 'trials')} The table of all trials has the same numbers. "
+        f"{_of_all(study, MOST_LINES, FIRST_LINES, 'trials')} The table at the end has the numbers. "
         '<span class="narrow">Scroll it sideways.</span></p>\n'
     )
     holder = figure_holder("parallel", label)
