@@ -120,7 +120,7 @@ def _choice_axis(name: str, values: dict[int, Any]) -> Axis:
 
 
 def _score_axis(study: Study) -> Axis:
-    """The score, better ones on top; the worst may be far away, and lie at the foot: it is thrice as far as the median."""
+    """The score, better ones on top; worse ones than thrice as far as the median share the foot."""
     scores = np.array([trial.score for trial in study.ranking if math.isfinite(trial.score)])
     if not len(scores):
         return Axis(study.metric, [], {trial.number: math.nan for trial in study.trials})
