@@ -235,6 +235,8 @@ def compare(names: Sequence[str], tasks: Sequence[str], given: argparse.Namespac
     console.print(header, highlight=False)
     if busy():
         console.print("The machine is busy with something else: these figures will be disturbed.", style="bold")
+    if given.quick:
+        console.print("The goals are for the whole of it: this is a try.", style="bold")
     record: dict[str, Any] = {"conditions": header.splitlines(), "trials": given.trials, "repeats": given.repeats}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "digits.npz"
