@@ -218,7 +218,8 @@ def rank_bands(curves: Sequence[Curve], noun: str) -> list[tuple[str, str, float
     bands = [("best", f"best ({noun} {ranked[0].key})" if ranked else "best", 3.0, ranked[:1])]
     bands.append(("top", f"ranks 2 to {min(10, len(ranked))}", 1.6, ranked[1:10]))
     for i, (start, stop) in enumerate(itertools.pairwise(cuts)):
-        bands.append((f"band-{i}", f"{start + 11} to {stop + 10}", 1.0, rest[start:stop]))
+        name = f"{start + 11} to {stop + 10}" if stop > start + 1 else f"rank {stop + 10}"
+        bands.append((f"band-{i}", name, 1.0, rest[start:stop]))
     pruned = [curve for curve in drawn if curve.pruned]
     bands.append(("pruned", f"pruned ({len(pruned)})", 0.8, pruned))
     bands.append(("diverged", "up to divergence", 1.0, [curve for curve in drawn if curve.ended is not None]))
