@@ -214,5 +214,13 @@ study.best.recipe, study.test
 # %%
 hj.plot(study.effect("learning_rate"))
 
+# %% [markdown]
+# The best of many trials is best by luck too. Trained again on fresh seeds: what is the winner worth beside the default
+# recipe, and how much had luck flattered it?
+
+# %%
+study = hj.studies.confirm(study, task, top=4, seeds=6)
+study.winner.verdict, study.winner.gain, study.winner.flattery
+
 # %%
 hj.report(study, "report.html")
