@@ -16,7 +16,7 @@ RECIPES = [
 @pytest.fixture
 def advanced(monkeypatch):
     """Segments of one epoch, and how many members moved in each block that was advanced."""
-    monkeypatch.setattr("hyperjax.training.trainer._cut", lambda total, per_epoch, seconds: per_epoch)
+    monkeypatch.setattr("hyperjax.training.trainer._cut", lambda total, per_epoch, *_: per_epoch)
     seen, advance = [], chunks.Block.advance
 
     def counted(block, **given):
