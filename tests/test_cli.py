@@ -512,7 +512,6 @@ def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path):
         assert (done.returncode, done.stderr) == (0, "")
         return time.perf_counter() - begin, json.loads((tmp_path / "o" / "best.json").read_text())["conditions"]
 
-    study("--no-cache")
     study("--no-cache", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "chosen"))
     assert not (tmp_path / "cache").exists() and not files(tmp_path / "chosen")
     _, cold = study()
