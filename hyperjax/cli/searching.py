@@ -23,6 +23,18 @@ def run(
     again: tuple[int, int],
     require_gain: bool,
 ) -> int:
+    """Search and print what was found.
+
+    Args:
+        console: where the bar goes, and the table.
+        task, space: what is learnt, and what varies.
+        asked: further arguments of `hyperjax.study`.
+        folder: where the page, the table and the best recipe go.
+        as_json: print the summary instead of the table.
+        again: how many of the best trials are confirmed, and by how many seeds.
+        require_gain: whether a winner that is not shown to be better is a failure.
+    Returns: the exit code.
+    """
     from hyperjax.reports import study_table
     from hyperjax.reports.folder import summary, write_study
     from hyperjax.reports.progress import trial_progress

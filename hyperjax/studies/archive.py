@@ -21,7 +21,7 @@ from hyperjax.studies.claims import Claims, found_or_founded
 from hyperjax.studies.distributions import to_optuna, to_params
 from hyperjax.studies.identity import differences, versions
 from hyperjax.studies.space import Space, structural
-from hyperjax.studies.storage import cause, folder_of, one_transaction, opened, shown
+from hyperjax.studies.storage import cause, folder_of, let_go, one_transaction, opened, shown
 from hyperjax.studies.study import Trial
 from hyperjax.studies.trained_models import TrainedModels
 from hyperjax.studies.trial_record import Kept, kept, record
@@ -187,9 +187,7 @@ class Archive:
         self._complain()
 
     def _let_go(self) -> None:
-        if isinstance(self._storage, RDBStorage):
-            self._storage.remove_session()
-            self._storage.engine.dispose()
+        let_go(self._storage)
         if self._journal is not None:
             self._journal.close()
             self._journal = None

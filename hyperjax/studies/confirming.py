@@ -11,6 +11,7 @@ import numpy as np
 
 from hyperjax.checks import positive_integer
 from hyperjax.statistics import Interval, count_needed, mean_interval
+from hyperjax.studies.ordering import best_first
 from hyperjax.studies.study import Study, Trial
 from hyperjax.studies.winner import Candidate, Winner
 from hyperjax.tasks import Task
@@ -86,8 +87,7 @@ def confirm(
         again = training.runs([trial.recipe for trial in ranked], fresh[:half])
         means = [_interval([run.score for run in runs]) for runs in again]
         candidates = [one._replace(fresh=mean) for one, mean in zip(candidates, means, strict=True)]
-        sign = -1.0 if study.direction == "max" else 1.0
-        candidates.sort(key=lambda one: _last(sign * one.fresh.mean))
+        candidates.sort(key=lambda one: best_first(one.fresh.mean, study.direction))
     trial = next(trial for trial in ranked if trial.number == candidates[0].trial)
     own, others = training.runs([trial.recipe, compared], fresh[half:])
     winner = _judged(task, study, trial, own, others)
@@ -192,8 +192,3 @@ def _lost(scores: np.ndarray) -> np.ndarray:
 def _interval(scores: Sequence[float] | np.ndarray) -> Interval:
     """As of a trial: NaN when any run diverged."""
     return mean_interval(scores) if np.isfinite(scores).all() else UNKNOWN
-
-
-def _last(score: float) -> tuple[bool, float]:
-    """An order in which what has no score comes last."""
-    return math.isnan(score), 0.0 if math.isnan(score) else score

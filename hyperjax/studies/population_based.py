@@ -11,12 +11,13 @@ import numpy as np
 
 from hyperjax.checks import one_number, one_of, positive_integer, whole_number
 from hyperjax.studies.constraints import MOST_DRAWS
+from hyperjax.studies.ordering import best_first
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.space import Space, apart
 from hyperjax.tasks import Task
 from hyperjax.training.cohort import Cohort, Copy
 from hyperjax.training.engine import Engine
-from hyperjax.training.lowering import group_key
+from hyperjax.training.lowering import grouped
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
@@ -73,13 +74,7 @@ class PopulationBased:
     @property
     def ranking(self) -> tuple[Member, ...]:
         """Members from best to worst by their last validation; those that diverged last."""
-        sign = -1.0 if self.direction == "max" else 1.0
-
-        def order(member: Member) -> tuple[bool, float]:
-            score = member.run.score
-            return (True, 0.0) if math.isnan(score) else (False, sign * score)
-
-        return tuple(sorted(self.members, key=order))
+        return tuple(sorted(self.members, key=lambda member: best_first(member.run.score, self.direction)))
 
     @property
     def best(self) -> Member:
@@ -185,7 +180,7 @@ def population_based(
             progress(epoch, math.ceil(epochs))
         scores = sign * cohort.scores(range(members))[:, :epoch][:, -1]
         rng = np.random.default_rng([seed, members, epoch])
-        taken = [pair for group in _groups(recipes, task) for pair in _exploited(scores[group], group, quantile, rng)]
+        taken = [pair for group in grouped(recipes, task) for pair in _exploited(scores[group], group, quantile, rng)]
         before = list(values)
         for source, target in taken:
             values[target] = explored(space, before[source], perturb, resample, rng)
@@ -254,14 +249,6 @@ def _exploited(
     best = [member for member in order[:count] if member not in failed]
     worst = sorted({*order[len(order) - count :], *failed}) if best else []
     return [(best[int(rng.integers(len(best)))], target) for target in worst]
-
-
-def _groups(recipes: Sequence[Recipe], task: Task) -> list[list[int]]:
-    """Members that share a program."""
-    groups: dict[Any, list[int]] = {}
-    for member, recipe in enumerate(recipes):
-        groups.setdefault(group_key(recipe, task), []).append(member)
-    return list(groups.values())
 
 
 def _pieced(pieces: Sequence[tuple[int, Numbers]], last: Numbers) -> Numbers:

@@ -1,7 +1,6 @@
 """A study as a storage has it, for whoever looks on: nothing is held, written or trained, and no task is needed."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from hyperjax.studies.distributions import from_optuna, from_params
 from hyperjax.studies.identity import FORMAT
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.space import Space
-from hyperjax.studies.storage import cause, is_url, journal_of, shown
+from hyperjax.studies.storage import cause, database, is_url, journal_of, let_go, shown, sqlite_file
 from hyperjax.studies.study import Study, Trial
 from hyperjax.studies.trial_record import kept
 from hyperjax.tasks import Task
@@ -99,9 +98,7 @@ class StudyReader:
 
     def __exit__(self, *_: object) -> None:
         """Let go of a database."""
-        if isinstance(self._storage, RDBStorage):
-            self._storage.remove_session()
-            self._storage.engine.dispose()
+        let_go(self._storage)
 
     def _no_study(self) -> str:
         there = [study.study_name for study in self._storage.get_all_studies()]
@@ -277,14 +274,7 @@ class _Lines(BaseJournalBackend):
 
 
 def _database(url: str) -> RDBStorage:
-    file = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", url)
-    if file and not Path(file[1]).is_file():
+    file = sqlite_file(url)
+    if file is not None and not file.is_file():
         raise ValueError(f"storage must be a database that is there, got {url!r}")
-    try:
-        return RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
-    except ImportError as error:
-        raise ValueError(
-            f"storage must be a database whose driver is installed, got {shown(url)!r}: {error.__cause__ or error}"
-        ) from None
-    except Exception as error:  # of SQLAlchemy's many, and of each driver's
-        raise ValueError(f"storage must be a database that can be opened, got {shown(url)!r}: {cause(error)}") from None
+    return database(url, skip_compatibility_check=True, skip_table_creation=True)

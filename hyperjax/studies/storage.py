@@ -42,8 +42,18 @@ def folder_of(storage: str | os.PathLike[str], folder: str | os.PathLike[str] | 
         return Path(folder) / "study.arrays"
     if not is_url(storage):
         return journal_of(storage).with_suffix(".arrays")
-    found = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", str(storage))
-    return Path(found[1]).with_suffix(".arrays") if found and found[1] != ":memory:" else None
+    file = sqlite_file(str(storage))
+    return file.with_suffix(".arrays") if file is not None and str(file) != ":memory:" else None
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a database of SQLite's, by its URL; None of any other.
+
+    >>> sqlite_file("sqlite:///out/study.db?timeout=9").as_posix(), sqlite_file("postgresql://host/studies")
+    ('out/study.db', None)
+    """
+    found = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", url)
+    return Path(found[1]) if found else None
 
 
 def shown(storage: str | os.PathLike[str]) -> str:
@@ -80,16 +90,29 @@ def opened(storage: str | os.PathLike[str], shared: bool = False) -> tuple[BaseS
         except BaseException:
             journal.close()
             raise
+    return database(str(storage), engine_kwargs=_patient(str(storage))), None
+
+
+def database(url: str, **options: Any) -> RDBStorage:
+    """Optuna's storage in a database; `options` are those of `RDBStorage`.
+
+    Raises: ValueError where its driver is not installed or it cannot be opened.
+    """
     try:
-        return optuna.storages.RDBStorage(str(storage), engine_kwargs=_patient(str(storage))), None
+        return RDBStorage(url, **options)
     except ImportError as error:
         raise ValueError(
-            f"storage must be a database whose driver is installed, got {shown(storage)!r}: {error.__cause__ or error}"
+            f"storage must be a database whose driver is installed, got {shown(url)!r}: {error.__cause__ or error}"
         ) from None
     except Exception as error:  # of SQLAlchemy's many, and of each driver's
-        raise ValueError(
-            f"storage must be a database that can be opened, got {shown(storage)!r}: {cause(error)}"
-        ) from None
+        raise ValueError(f"storage must be a database that can be opened, got {shown(url)!r}: {cause(error)}") from None
+
+
+def let_go(storage: BaseStorage) -> None:
+    """Close the connections of a database; of any other storage nothing is held."""
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @contextlib.contextmanager
@@ -132,9 +155,7 @@ def forget(storage: str | os.PathLike[str], name: str, folder: str | os.PathLike
     finally:
         if held is not None:
             held.close()
-        if isinstance(found, RDBStorage):
-            found.remove_session()
-            found.engine.dispose()
+        let_go(found)
 
 
 def _patient(url: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hyperjax.studies.groups import grouped
 from hyperjax.studies.importance import Importance, importance
 from hyperjax.studies.isolating import Isolation, isolate
 from hyperjax.studies.joint import JointEffect, joint_effect
+from hyperjax.studies.ordering import best_first
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.winner import Winner
 from hyperjax.training.recipe import Recipe
@@ -143,11 +144,10 @@ class Study:
     def ranking(self) -> tuple[Trial, ...]:
         """Trials from best to worst by validation; behind them those that were pruned, by what they had reached;
         diverged ones last, in the order of sampling."""
-        sign = -1.0 if self.direction == "max" else 1.0
 
         def order(trial: Trial) -> tuple[bool, bool, float]:
-            score = trial.score
-            return (True, True, 0.0) if math.isnan(score) else (False, trial.pruned_at is not None, sign * score)
+            unknown, place = best_first(trial.score, self.direction)
+            return unknown, unknown or trial.pruned_at is not None, place
 
         return tuple(sorted(self.trials, key=order))
 

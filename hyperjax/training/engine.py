@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from hyperjax.training.checkpoint import Checkpoint, Cut, digest
 from hyperjax.training.chunk import Harvest
 from hyperjax.training.devices import Shards, chosen, of_layout
 from hyperjax.training.harvest import to_run, weights_of
-from hyperjax.training.lowering import group_key, lower_together
+from hyperjax.training.lowering import group_key, grouped, lower_together
 from hyperjax.training.mapping import LAYOUTS, resolved
 from hyperjax.training.meeting import Count, Meeting
 from hyperjax.training.members import recipes_of, seeds_of
@@ -90,9 +90,9 @@ class Engine:
         self._targets = _of_runs("targets", targets, self.size, shape)
         self._devices, self._shards = None if devices is None else chosen(devices), shards
         self.compile_seconds, self._fixed, self._compiled = 0.0, cuts is not None, False
-        grouped = list(self._grouped().values())
-        ways: Sequence[Any] = [(widths[group[0]], segment_steps) for group in grouped] if cuts is None else cuts
-        self.groups = [self._plan(members, also, layout, *way) for members, way in zip(grouped, ways, strict=True)]
+        together = grouped(self.recipes, task)
+        ways: Sequence[Any] = [(widths[group[0]], segment_steps) for group in together] if cuts is None else cuts
+        self.groups = [self._plan(members, also, layout, *way) for members, way in zip(together, ways, strict=True)]
 
     def compile(self, checkpoint: Checkpoint | None = None) -> None:
         """Compile every group's programs, side by side, for chunks that fit in memory; nothing the second time.
@@ -267,12 +267,6 @@ class Engine:
         recipe, seed = divmod(group.places[member], len(self.seeds))
         settings = group.settings[member]
         return to_run(group.trainer, self.recipes[recipe], self.seeds[seed], settings, harvest, row)
-
-    def _grouped(self) -> dict[Hashable, list[int]]:
-        groups: dict[Hashable, list[int]] = {}
-        for i, recipe in enumerate(self.recipes):
-            groups.setdefault(group_key(recipe, self.task), []).append(i)
-        return groups
 
     def _plan(
         self,

@@ -23,6 +23,14 @@ from hyperjax.training.stages import STAGES
 from hyperjax.training.structure import Structure
 
 
+def grouped(recipes: Sequence[Recipe], task: Task) -> list[list[int]]:
+    """The places of recipes that can share a program, together."""
+    groups: dict[Hashable, list[int]] = {}
+    for place, recipe in enumerate(recipes):
+        groups.setdefault(group_key(recipe, task), []).append(place)
+    return list(groups.values())
+
+
 def group_key(recipe: Recipe, task: Task) -> Hashable:
     """Recipes with equal keys can share a program; those that differ cannot."""
     factory = recipe.optimizer if callable(recipe.optimizer) else None
