@@ -49,6 +49,7 @@ _MODULES = (
     "activations",
     "augment",
     "batching",
+    "diagnostics",
     "ensembles",
     "layers",
     "losses",

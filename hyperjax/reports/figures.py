@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hyperjax.checks import one_of, positive_integer
+from hyperjax.diagnostics import Diagnostic
 from hyperjax.reports.answers import importance_figure, isolation_figure, joint_figure
 from hyperjax.reports.curves import curves_figure, study_curves, study_texts
+from hyperjax.reports.diagnostic_page import diagnostic_figures
 from hyperjax.reports.effects import effect_figure
 from hyperjax.reports.population_page import population_figures
 from hyperjax.reports.runs import loss_figure, metric_figures, rate_figure, runs_figures, schedule_figure, stacked
@@ -25,7 +27,7 @@ from hyperjax.training.record import Run, Runs
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-KINDS = "a study, one of its answers, population based training, a run, several runs or a schedule"
+KINDS = "a study, one of its answers, population based training, a diagnostic, a run, several runs or a schedule"
 ANSWERS: "dict[type, Callable[[Any], Figure]]" = {
     Effect: effect_figure,
     JointEffect: joint_figure,
@@ -41,7 +43,7 @@ def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Fig
     Args:
         x: a study (learning curves of all trials), one of its answers (an effect of one name or two, an importance, an
             isolation, a winner), population based training (curves of all members and the schedules that they found),
-            a run (loss, metrics, learning rate), several runs (their curves), or a schedule.
+            a diagnostic, a run (loss, metrics, learning rate), several runs (their curves), or a schedule.
         metric: for a study, which recorded metric to draw; None is the one that ranks.
         steps: for a schedule, how many steps from 0; None is 1000.
     Returns: a Plotly figure, which a notebook shows by itself.
@@ -63,6 +65,8 @@ def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Fig
         return ANSWERS[type(x)](x)
     if isinstance(x, PopulationBased):
         return stacked(list(population_figures(x).values()))
+    if isinstance(x, Diagnostic) and (figures := diagnostic_figures(x)):
+        return stacked(list(figures.values()))
     if isinstance(x, Run):
         return stacked(list(run_figures(x).values()))
     if isinstance(x, Runs):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hyperjax.diagnostics import Diagnostic
+from hyperjax.reports.diagnostic_page import diagnostic_page
 from hyperjax.reports.figures import KINDS
 from hyperjax.reports.files import write_whole
 from hyperjax.reports.page import Page
@@ -34,6 +36,7 @@ PAGES: dict[type, Callable[[Any], Page]] = {
     Importance: importance_page,
     Isolation: isolation_page,
     PopulationBased: population_page,
+    Diagnostic: diagnostic_page,
     Run: run_page,
     Runs: runs_page,
     Schedule: schedule_page,
@@ -44,8 +47,8 @@ def report(x: Any, path: str | os.PathLike[str]) -> Path:
     """Write a result as one HTML file that needs no network; it appears whole or not at all.
 
     Args:
-        x: a study, one of its answers (an effect, an importance, an isolation), population based training, a run,
-            several runs or a schedule; or a page that was made of one.
+        x: a study, one of its answers (an effect, an importance, an isolation), population based training, a
+            diagnostic, a run, several runs or a schedule; or a page that was made of one.
         path: the file to write; folders are made where missing, an older file is replaced.
     Returns: the path written.
     Raises: ValueError when `x` has no page or `path` is a folder; OSError when it cannot be written.

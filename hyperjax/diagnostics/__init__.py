@@ -1,0 +1,11 @@
+"""What is wrong with a run, and what to change: measured on the user's own task, with the evidence."""
+
+from hyperjax.diagnostics.diagnostic import Diagnostic, Table
+from hyperjax.diagnostics.moments import Moment, Moments
+
+__all__ = [
+    "Diagnostic",
+    "Moment",
+    "Moments",
+    "Table",
+]
