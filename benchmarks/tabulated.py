@@ -6,7 +6,7 @@ are read here, by whoever has chosen to install the package, and nowhere else.
 """
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.resources import files
 from types import SimpleNamespace
@@ -49,14 +49,15 @@ class Table:
         """Points by which a recipe's mean is below the best one's."""
         return float(self.truth.max() - self.truth[place])
 
-    def marginal(self, names: Sequence[str], seed: int | None) -> np.ndarray:
-        """Mean over all other names for each value of some, with one seed or over all of them (None)."""
+    def scores(self, places: Mapping[str, int], seed: int | None) -> np.ndarray:
+        """Accuracies of all recipes that have some names' values, with one seed or as means over all (None)."""
         numbers = self.truth if seed is None else self.all[..., seed]
-        return numbers.mean(tuple(axis for axis, name in enumerate(SIZES) if name not in names))
+        return numbers[tuple(places.get(name, slice(None)) for name in SIZES)].ravel()
 
     def variances(self) -> dict[str, float]:
         """Name -> the share of the table's variance that it explains alone, every recipe counted once."""
-        return {name: float(self.marginal([name], None).var() / self.truth.var()) for name in SIZES}
+        others = {name: tuple(axis for axis, each in enumerate(SIZES) if each != name) for name in SIZES}
+        return {name: float(self.truth.mean(axes).var() / self.truth.var()) for name, axes in others.items()}
 
     def study(self, places: Sequence[Place], seeds: Sequence[int]) -> Study:
         """The study that would have trained these recipes with these seeds."""

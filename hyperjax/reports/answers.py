@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyperjax.reports.curves import rounded, wide
+from hyperjax.reports.effects import within
 from hyperjax.reports.style import LIGHT, layout, number_axis
 from hyperjax.reports.winner import error_bars
 from hyperjax.reports.wording import number, plural, spoken, value_text
@@ -81,19 +82,19 @@ def isolated_label(point: IsolatedPoint) -> str:
 
 
 def joint_figure(joint: JointEffect) -> "Figure":
-    """A heat map: the mean of each cell, better ones stronger, its count as text."""
+    """A heat map: the median of each cell, better ones stronger, its count as text."""
     import plotly.graph_objects as go
 
-    means = joint.means
-    logarithmic = joint.direction == "min" and wide(means.ravel())[0]
-    shown = np.log10(means) if logarithmic else means
+    medians = joint.medians
+    logarithmic = joint.direction == "min" and wide(medians.ravel())[0]
+    shown = np.log10(medians) if logarithmic else medians
     rows, columns = joint.labels
     hover = [
         [
             f"{html.escape(joint.names[0], quote=False)} {html.escape(row, quote=False)}<br>"
             f"{html.escape(joint.names[1], quote=False)} {html.escape(column, quote=False)}<br>"
             + (
-                f"{_within(joint.intervals[i][j])}, {plural(joint.trials[i][j], 'trial')}"
+                f"{within(joint.intervals[i][j])}, {plural(joint.trials[i][j], 'trial')}"
                 if joint.trials[i][j]
                 else "no trial"
             )
@@ -124,7 +125,7 @@ def joint_figure(joint: JointEffect) -> "Figure":
         x=[j for _, j in cells],
         y=[i for i, _ in cells],
         mode="text",
-        text=[f"{number(means[i][j], 2)}{apart}({joint.trials[i][j]})" for i, j in cells],
+        text=[f"{number(medians[i][j], 2)}{apart}({joint.trials[i][j]})" for i, j in cells],
         textfont={"size": 11, "color": LIGHT["ink"]},
         hoverinfo="skip",
         meta={"words": "ink"},

@@ -1,4 +1,4 @@
-"""What one hyperparameter did: every trial as a point, means with their intervals, and where trials diverged."""
+"""What one hyperparameter did: every trial as a point, medians with their intervals, and where trials diverged."""
 
 import html
 import math
@@ -10,12 +10,13 @@ import numpy as np
 from hyperjax.reports.curves import rounded, wide
 from hyperjax.reports.style import LIGHT, layout, number_axis
 from hyperjax.reports.wording import is_number, number, spoken, value_text
+from hyperjax.statistics import MedianInterval
 from hyperjax.studies.study import Effect, EffectPoint, Study
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-MOST_DOTS = 500  # trials drawn in one panel; means use all of them
+MOST_DOTS = 500  # trials drawn in one panel; medians use all of them
 
 
 def variance_share(effect: Effect) -> float:
@@ -34,7 +35,7 @@ def variance_share(effect: Effect) -> float:
     total = float(np.sum((scores - scores.mean()) ** 2))
     if total <= 1e-24 * max(1.0, float(scores.mean()) ** 2):
         return math.nan
-    between = sum(point.trials * (point.interval.mean - scores.mean()) ** 2 for point in effect.points)
+    between = sum(point.trials * (point.mean - scores.mean()) ** 2 for point in effect.points)
     return float(max(0.0, 1 - (1 - between / total) * (trials - 1) / (trials - groups)))
 
 
@@ -57,7 +58,7 @@ def effect_figure(
         trials: numbers of the trials behind `effect.values`, for hovering and linking.
         diverged: this hyperparameter's values in the trials that diverged, shown as a share along the foot.
         vertical: least and greatest of the metric's axis, so that several figures can share it.
-    Returns: scatter of trials with means and 95 % intervals; numbers on the scale they were searched on.
+    Returns: scatter of trials with medians and 95 % intervals; numbers on the scale they were searched on.
     """
     import plotly.graph_objects as go
 
@@ -128,11 +129,11 @@ def _continuous(effect: Effect) -> bool:
 
 
 def _ordered(effect: Effect) -> list[EffectPoint]:
-    """Numbers in their order; other choices from the best mean to the worst."""
+    """Numbers in their order; other choices from the best median to the worst."""
     if all(map(is_number, effect.values)):
         return list(effect.points)
     sign = -1 if effect.direction == "max" else 1
-    return sorted(effect.points, key=lambda point: sign * point.interval.mean)
+    return sorted(effect.points, key=lambda point: sign * point.interval.median)
 
 
 def _label(effect: Effect, point: EffectPoint) -> str:
@@ -144,15 +145,16 @@ def _short(text: str, most: int = 18) -> str:
 
 
 def _add_band(figure: "Figure", effect: Effect, log_metric: bool) -> None:
-    """Means of the bins joined by a line, in a band of their intervals."""
+    """Medians of the bins joined by a line, in a band of their intervals."""
     centers = []
     for point in effect.points:
         geometric = effect.log and point.low > 0
         centers.append(math.sqrt(point.low * point.high) if geometric else (point.low + point.high) / 2)
-    means = [point.interval.mean for point in effect.points]
+    medians = [point.interval.median for point in effect.points]
     floor = min(effect.scores) if log_metric else -math.inf
-    lows = [max(p.interval.low, floor) if math.isfinite(p.interval.low) else p.interval.mean for p in effect.points]
-    highs = [p.interval.high if math.isfinite(p.interval.high) else p.interval.mean for p in effect.points]
+    bounded = [p.interval if math.isfinite(p.interval.high) else (p.interval.median,) * 3 for p in effect.points]
+    lows = [max(low, floor) for _, low, _ in bounded]
+    highs = [high for _, _, high in bounded]
     figure.add_scatter(
         x=rounded([*centers, *centers[::-1]]),
         y=rounded([*highs, *lows[::-1]]),
@@ -164,38 +166,53 @@ def _add_band(figure: "Figure", effect: Effect, log_metric: bool) -> None:
     )
     figure.add_scatter(
         x=rounded(centers),
-        y=rounded(means),
+        y=rounded(medians),
         mode="lines+markers",
-        name="mean",
+        name="median",
         line={"color": LIGHT["mean"], "width": 2},
         marker={"color": LIGHT["mean"], "size": 6},
-        text=[_mean_text(point, f"{number(point.low)} to {number(point.high)}") for point in effect.points],
+        text=[_median_text(point, f"{number(point.low)} to {number(point.high)}") for point in effect.points],
         hovertemplate="%{text}<extra></extra>",
         meta={"role": "mean"},
     )
 
 
 def _add_choices(figure: "Figure", points: Sequence[EffectPoint]) -> None:
-    """A mean with its interval over each choice."""
-    bounded = [p.interval.high - p.interval.mean if math.isfinite(p.interval.high) else 0.0 for p in points]
+    """A median with its interval over each choice."""
+    known = [p.interval if math.isfinite(p.interval.high) else (p.interval.median,) * 3 for p in points]
+    above, below = [high - median for median, _, high in known], [median - low for median, low, _ in known]
     figure.add_scatter(
         x=list(range(len(points))),
-        y=rounded([point.interval.mean for point in points]),
+        y=rounded([median for median, _, _ in known]),
         mode="markers",
-        name="mean",
+        name="median",
         marker={"color": LIGHT["mean"], "size": 9, "symbol": "diamond"},
-        error_y={"array": rounded(bounded), "color": LIGHT["mean"], "thickness": 2, "width": 6},
-        text=[_mean_text(point, html.escape(point.label, quote=False)) for point in points],
+        error_y={
+            "array": rounded(above),
+            "arrayminus": rounded(below),
+            "color": LIGHT["mean"],
+            "thickness": 2,
+            "width": 6,
+        },
+        text=[_median_text(point, html.escape(point.label, quote=False)) for point in points],
         hovertemplate="%{text}<extra></extra>",
         meta={"role": "mean"},
     )
 
 
-def _mean_text(point: EffectPoint, heading: str) -> str:
-    low, mean, high = (number(value, 4) for value in (point.interval.low, point.interval.mean, point.interval.high))
+def _median_text(point: EffectPoint, heading: str) -> str:
     counted = f"{point.trials} trial{'' if point.trials == 1 else 's'}"
-    within = f", 95 % interval {low} to {high}" if point.trials > 1 else ""
-    return f"<b>{heading}</b><br>mean {mean}{within}<br>{counted}"
+    return f"<b>{heading}</b><br>median {within(point.interval)}<br>{counted}"
+
+
+def within(interval: MedianInterval) -> str:
+    """A median and its interval, where so few values have one.
+
+    >>> within(MedianInterval(0.5, 0.25, 0.75)), within(MedianInterval(0.5, -math.inf, math.inf))
+    ('0.5, 95 % interval 0.25 to 0.75', '0.5')
+    """
+    bounds = f", 95 % interval {number(interval.low)} to {number(interval.high)}" if interval.high < math.inf else ""
+    return f"{number(interval.median, 4)}{bounds}"
 
 
 def _add_diverged(

@@ -74,7 +74,7 @@ def effect_page(effect: Effect) -> Page:
     rows = [
         [point.label, str(point.trials), *(number(value, 4) for value in point.interval)] for point in effect.points
     ]
-    table = plain_table([effect.name, "trials", "mean", "low", "high"], rows, "Means with 95 % Student intervals")
+    table = plain_table([effect.name, "trials", "median", "low", "high"], rows, "Medians with 95 % intervals")
     page.sections.append(section("effect", "Effect", figure_holder("effect", heading) + table))
     return page
 
@@ -88,9 +88,9 @@ def joint_page(joint: JointEffect) -> Page:
         for i, row in enumerate(joint.labels[0])
         for j, column in enumerate(joint.labels[1])
     ]
-    heads = [*joint.names, "trials", "mean", "low", "high"]
+    heads = [*joint.names, "trials", "median", "low", "high"]
     lead = f"{plural(counted, 'trial')} that did not diverge."
-    return _answer_page(heading, lead, joint_figure(joint), heads, rows)
+    return _answer_page(heading, lead, joint_figure(joint), heads, rows, "Medians with 95 % intervals")
 
 
 def importance_page(importance: Importance) -> Page:
@@ -115,10 +115,17 @@ def isolation_page(isolation: Isolation) -> Page:
     return _answer_page(heading, lead, isolation_figure(isolation), heads, rows)
 
 
-def _answer_page(heading: str, lead: str, figure: "Figure", heads: list[str], rows: list[list[str]]) -> Page:
+def _answer_page(
+    heading: str,
+    lead: str,
+    figure: "Figure",
+    heads: list[str],
+    rows: list[list[str]],
+    caption: str = "Means with 95 % intervals",
+) -> Page:
     page = Page(heading, _header("HyperJAX study", heading, lead))
     page.figures["answer"] = figure
-    table = plain_table(heads, rows, "Means with 95 % intervals")
+    table = plain_table(heads, rows, caption)
     page.sections.append(section("answer", "Answer", figure_holder("answer", heading) + table))
     return page
 

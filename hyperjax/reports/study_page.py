@@ -264,14 +264,14 @@ def _effects(study: Study, page: Page) -> str:
             f"<section><h3>{escape(effect.name)}</h3><p>{said}</p>"
             f"{figure_holder(name, f'{spoken(effect.metric)} over {effect.name}: {said}', low=True)}</section>\n"
         )
-    dots = f" At most {MOST_DOTS} trials are drawn in a panel; means use all." if len(scores) > MOST_DOTS else ""
+    dots = f" At most {MOST_DOTS} trials are drawn in a panel; medians use all." if len(scores) > MOST_DOTS else ""
     ends = " Pruned trials count with what they had reached." if study.pruned else ""
     note = (
         f'<p class="note">{escape(spoken(study.metric).capitalize())} over each hyperparameter while the others vary: '
-        "every trial as a dot, means of bins of equal counts or of choices, 95 % Student intervals over trials. The "
-        "purple bars show the share of trials that diverged; those have no score and no dot. The order is by the share "
-        "of the scores' variance that lies between bins or choices (epsilon squared: eta squared corrected for their "
-        f"number; 0 % means no more than chance).{ends}{dots}</p>\n"
+        "every trial as a dot, medians of bins of equal counts or of choices, 95 % intervals over trials where there "
+        "are six or more. The purple bars show the share of trials that diverged; those have no score and no dot. The "
+        "order is by the share of the scores' variance that lies between bins or choices (epsilon squared: eta squared "
+        f"corrected for their number; 0 % means no more than chance).{ends}{dots}</p>\n"
     )
     return section("effects", "What each hyperparameter did", f'{note}<div class="panels">{"".join(panels)}</div>')
 

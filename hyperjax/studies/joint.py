@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyperjax.checks import one_of
-from hyperjax.statistics import Interval, mean_interval
+from hyperjax.statistics import MedianInterval, median_interval
 from hyperjax.studies.groups import grouped
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class JointEffect:
         kinds: "number" (bins of equal counts) or "choice", of each.
         labels: of the bins or choices of each.
         trials: how many trials lie in each cell, a row for each bin of the first name.
-        intervals: mean with its 95 % Student interval of each cell; NaN where no trial lies.
+        intervals: median with its 95 % interval of each cell; NaN where no trial lies.
     """
 
     names: tuple[str, str]
@@ -32,12 +32,14 @@ class JointEffect:
     kinds: tuple[str, str]
     labels: tuple[tuple[str, ...], tuple[str, ...]]
     trials: tuple[tuple[int, ...], ...]
-    intervals: tuple[tuple[Interval, ...], ...]
+    intervals: tuple[tuple[MedianInterval, ...], ...]
 
     @property
-    def means(self) -> np.ndarray:
+    def medians(self) -> np.ndarray:
         """f64[bins of the first name, bins of the second]: NaN where no trial lies."""
-        return np.array([[cell.mean for cell in row] for row in self.intervals]).reshape([len(n) for n in self.labels])
+        return np.array([[cell.median for cell in row] for row in self.intervals]).reshape(
+            [len(n) for n in self.labels]
+        )
 
 
 def joint_effect(study: "Study", name: str, other: str, bins: int) -> JointEffect:
@@ -58,5 +60,5 @@ def joint_effect(study: "Study", name: str, other: str, bins: int) -> JointEffec
         kinds=(kind, other_kind),
         labels=(tuple(row.label for row in rows), tuple(column.label for column in columns)),
         trials=tuple(tuple(len(cell) for cell in row) for row in cells),
-        intervals=tuple(tuple(mean_interval(scores[cell]) for cell in row) for row in cells),
+        intervals=tuple(tuple(median_interval(scores[cell]) for cell in row) for row in cells),
     )

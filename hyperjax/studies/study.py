@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from hyperjax.checks import one_of, positive_integer
-from hyperjax.statistics import Interval, mean_interval
+from hyperjax.statistics import Interval, MedianInterval, mean_interval, median_interval
 from hyperjax.studies.comparing import Comparison, compare
 from hyperjax.studies.dataframe import dataframe
 from hyperjax.studies.groups import grouped
@@ -23,6 +23,7 @@ from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
 EDGE = 0.05  # share of a range
+IN_A_BIN, MOST_BINS = 8, 8  # trials; fewer than six have no interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +69,14 @@ class Trial:
 
 
 class EffectPoint(NamedTuple):
-    """One bin or choice of a hyperparameter: where it lies, how many trials, the metric's mean and interval."""
+    """One bin or choice of a hyperparameter: where it lies, how many trials, their scores' mean and median."""
 
     label: str
     low: float
     high: float
     trials: int
-    interval: Interval
+    mean: float
+    interval: MedianInterval
 
 
 @dataclass(frozen=True)
@@ -229,22 +231,29 @@ class Study:
 
         Args:
             name: a searched hyperparameter; other: another, for a grid of both.
-            bins: how many bins of equal counts a number is cut into, at most; None is 8, of a grid what leaves four
-                trials a cell if they spread evenly, 2 to 8.
-        Returns: for each bin or choice, or pair of them, the mean with a 95 % Student interval over trials.
+            bins: how many bins of equal counts a number is cut into, at most; None is what leaves eight trials in each,
+                or in each cell of a grid if they spread evenly, 2 to 8.
+        Returns: for each bin or choice, or pair of them, the median with a 95 % interval over trials, which holds for
+            scores however skewed and is unbounded for fewer than six (`hyperjax.statistics.median_interval`).
         Raises: ValueError for a name that was not searched, or bins below 1.
         """
         one_of("name", name, self.space)
         if bins is not None:
             positive_integer("bins", bins)
         if other is not None:
-            cells = sum(math.isfinite(trial.score) for trial in self.trials) / 4
-            return joint_effect(self, name, other, bins or min(max(round(cells**0.5), 2), 8))
-        bins = 8 if bins is None else bins
+            cells = sum(math.isfinite(trial.score) for trial in self.trials) / IN_A_BIN
+            return joint_effect(self, name, other, bins or min(max(int(cells**0.5), 2), MOST_BINS))
         counted = [t for t in self.trials if math.isfinite(t.score) and name in t.values]
         values, scores = [t.values[name] for t in counted], np.array([t.score for t in counted])
-        kind, groups = grouped(values, bins, name in self.continuous)
-        points = tuple(EffectPoint(*g[:3], len(g.members), mean_interval(scores[g.members])) for g in groups)
+        continuous = name in self.continuous
+        if bins is None:
+            cut = continuous or len(set(map(repr, values))) > MOST_BINS  # else each value has a point of its own
+            bins = min(max(len(values) // IN_A_BIN, 2), MOST_BINS) if cut else MOST_BINS
+        kind, groups = grouped(values, bins, continuous)
+        points = tuple(
+            EffectPoint(*g[:3], len(g.members), float(scores[g.members].mean()), median_interval(scores[g.members]))
+            for g in groups
+        )
         return Effect(name, self.metric, self.direction, kind, name in self.logs, points, tuple(values), tuple(scores))
 
     def compare(self, a: int, b: int) -> Comparison:

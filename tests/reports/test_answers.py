@@ -148,10 +148,10 @@ def test_answers_are_drawn_as_they_are(study, study_of, tmp_path):
     assert dots.x == pytest.approx([point.interval.mean for point in ordered], rel=1e-4)
     heat, counts = plot(joint).data
     shown = np.array([[np.nan if cell is None else cell for cell in row] for row in heat.z])
-    np.testing.assert_allclose(shown, joint.means, rtol=1e-4)
+    np.testing.assert_allclose(shown, joint.medians, rtol=1e-4)
     lower = plot(study_of(40, direction="min").effect("learning_rate", "optimizer")).data[0]
     assert lower.reversescale and not heat.reversescale  # better is stronger
-    assert len(counts.text) == np.isfinite(joint.means).sum() == sum(map(np.count_nonzero, joint.trials))
+    assert len(counts.text) == np.isfinite(joint.medians).sum() == sum(map(np.count_nonzero, joint.trials))
     for place, thing in enumerate((importance, isolation, joint)):
         assert "<table>" in report(thing, tmp_path / f"{place}.html").read_text()
 

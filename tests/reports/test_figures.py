@@ -9,7 +9,7 @@ from hyperjax.reports import plot
 from hyperjax.reports.curves import mean_curve, thinned, wide
 from hyperjax.reports.effects import effect_figure, ranked_effects, variance_share
 from hyperjax.schedules import cosine_decay
-from hyperjax.statistics import mean_interval
+from hyperjax.statistics import median_interval
 from hyperjax.studies.study import Effect, EffectPoint
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Runs
@@ -19,7 +19,8 @@ def effect_of(groups, direction="max"):
     """An effect over choices a, b, ... with these scores."""
     points, values, scores = [], [], []
     for name, group in zip("abcdef", groups, strict=False):
-        points.append(EffectPoint(name, len(points), len(points), len(group), mean_interval(group)))
+        found = float(np.mean(group)), median_interval(group)
+        points.append(EffectPoint(name, len(points), len(points), len(group), *found))
         values += [name] * len(group)
         scores += group
     return Effect("knob", "accuracy", direction, "choice", False, tuple(points), tuple(values), tuple(scores))
@@ -88,25 +89,25 @@ def test_effects_are_ordered_by_their_share(study_of):
     assert shares == sorted(shares, reverse=True)
 
 
-def test_an_effect_shows_means_in_order_and_shares_diverged():
+def test_an_effect_shows_medians_in_order_and_shares_diverged():
     effect = effect_of([[0.1, 0.2], [0.8, 0.9], [0.5, 0.5]])
     figure = effect_figure(effect, diverged=["a", "a", "b", "d"])
-    means = next(trace for trace in figure.data if trace.name == "mean")
-    assert means.y == pytest.approx((0.85, 0.5, 0.15))
+    medians = next(trace for trace in figure.data if trace.name == "median")
+    assert medians.y == pytest.approx((0.85, 0.5, 0.15))
     bars = next(trace for trace in figure.data if trace.type == "bar")
     assert list(figure.layout.xaxis.ticktext) == ["b", "c", "a", "d"]
     assert bars.y == pytest.approx((1 / 3, 0.0, 0.5, 1.0), rel=1e-4)
     lowest = effect_figure(effect_of([[0.1, 0.2], [0.8, 0.9]], direction="min"))
-    assert next(trace for trace in lowest.data if trace.name == "mean").y == pytest.approx((0.15, 0.85))
+    assert next(trace for trace in lowest.data if trace.name == "median").y == pytest.approx((0.15, 0.85))
 
 
 def test_a_logarithmic_number_lies_on_a_logarithmic_axis(study_of):
     study = study_of(100)
     assert plot(study.effect("learning_rate")).layout.xaxis.type == "log"
     assert plot(study.effect("dropout")).layout.xaxis.type is None
-    means = next(trace for trace in plot(study.effect("learning_rate")).data if trace.name == "mean")
+    medians = next(trace for trace in plot(study.effect("learning_rate")).data if trace.name == "median")
     points = study.effect("learning_rate").points
-    assert means.x == pytest.approx([math.sqrt(p.low * p.high) for p in points], rel=1e-4)
+    assert medians.x == pytest.approx([math.sqrt(p.low * p.high) for p in points], rel=1e-4)
 
 
 def test_what_can_be_drawn(run_of, study_of):

@@ -137,14 +137,13 @@ def test_two_names_make_a_grid():
     assert found.kinds == ("number", "choice") and found.labels == (("0.1 to 0.2", "0.2 to 0.4"), ("sgd", "adam"))
     # six trials count, sorted by rate: 0.1 0.1 0.2 | 0.2 0.3 0.4
     assert found.trials == ((2, 1), (2, 1))
-    np.testing.assert_allclose(found.means, [[0.2, 0.2], [0.6, 0.4]])
-    low, high = stats.t.interval(0.95, 1, 0.2, stats.sem([0.1, 0.3]))
-    np.testing.assert_allclose(found.intervals[0][0][1:], [low, high])
+    np.testing.assert_allclose(found.medians, [[0.2, 0.2], [0.6, 0.4]])
+    assert found.intervals[0][0][1:] == (-np.inf, np.inf)
     with pytest.raises(ValueError, match="other must be another hyperparameter than name, got 'optimizer' twice"):
         study.effect("optimizer", "optimizer")
     with pytest.raises(ValueError, match="other must be one of learning_rate, optimizer"):
         study.effect("optimizer", "momentum")
-    assert made([-1, -2], values[:2]).effect("learning_rate", "optimizer").means.shape == (0, 0)
+    assert made([-1, -2], values[:2]).effect("learning_rate", "optimizer").medians.shape == (0, 0)
 
 
 RANGES = {"learning_rate": hj.log_uniform(1e-4, 1.0), "model.depth": hj.integer(1, 4)}

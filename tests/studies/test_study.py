@@ -14,7 +14,6 @@ from hyperjax.training.mapping import Population
 from tests.training.made import classes
 
 T_TWO_DEGREES = 4.302652729911275  # two-sided 95 % of Student's t, from tables
-T_ONE_DEGREE = 12.706204736432095
 
 
 def run(score, seed=0, diverged_at=None):
@@ -73,10 +72,8 @@ def test_the_effect_of_a_number_is_binned_with_intervals():
     effect = study.effect("learning_rate", bins=3)
     assert (effect.kind, effect.log, effect.metric, effect.direction) == ("number", True, "validation_accuracy", "max")
     assert [(p.low, p.high, p.trials) for p in effect.points] == [(0.1, 0.2, 2), (0.3, 0.4, 2), (0.5, 0.6, 2)]
-    # pairs (a, b): mean (a + b) / 2, deviation |a - b| / sqrt(2), so half the interval is t |a - b| / 2
-    for point, (a, b) in zip(effect.points, [(0.1, 0.3), (0.2, 0.4), (0.6, 0.8)], strict=True):
-        half = T_ONE_DEGREE * abs(a - b) / 2
-        np.testing.assert_allclose(point.interval, [(a + b) / 2, (a + b) / 2 - half, (a + b) / 2 + half], rtol=1e-9)
+    for point, middle in zip(effect.points, [0.2, 0.3, 0.7], strict=True):  # of two: nothing bounds the median
+        np.testing.assert_allclose([point.mean, *point.interval], [middle, middle, -np.inf, np.inf], rtol=1e-9)
     assert effect.points[0].label == "0.1 to 0.2"
     assert effect.values == tuple(rates[:6]) and effect.scores == (0.1, 0.4, 0.3, 0.2, 0.8, 0.6)
     sizes = [p.trials for p in made([0.5] * 11).effect("learning_rate", bins=4).points]
@@ -87,10 +84,18 @@ def test_the_effect_of_a_choice_has_a_point_for_each():
     names = ["adam", "sgd", "adam", "sgd", "lion", "adam"]
     effect = made([0.5, 0.2, 0.6, 0.4, 0.9, 0.7], [{"optimizer": n} for n in names]).effect("optimizer")
     assert effect.kind == "choice"
-    found = {p.label: (p.trials, round(p.interval.mean, 9)) for p in effect.points}
-    assert found == {"adam": (3, 0.6), "sgd": (2, 0.3), "lion": (1, 0.9)}
-    half = T_TWO_DEGREES * 0.1 / math.sqrt(3)
-    np.testing.assert_allclose(effect.points[0].interval, [0.6, 0.6 - half, 0.6 + half], rtol=1e-9)
+    found = {p.label: (p.trials, round(p.mean, 9), round(p.interval.median, 9)) for p in effect.points}
+    assert found == {"adam": (3, 0.6, 0.6), "sgd": (2, 0.3, 0.3), "lion": (1, 0.9, 0.9)}
+
+
+def test_bins_hold_eight_trials_unless_somebody_says_otherwise():
+    values = [{"learning_rate": rate} for rate in range(1, 33)]
+    points = made([rate / 40 for rate in range(1, 33)], values).effect("learning_rate").points
+    assert [point.trials for point in points] == [8, 8, 8, 8]
+    # of eight, 1 - 2 / 2**8 of the intervals from the least to the greatest hold the median, 1 - 18 / 2**8 of the next
+    gained = (254 / 256 - 0.95) / (254 / 256 - 238 / 256)
+    inner = 7 * gained / (1 + 6 * gained)
+    np.testing.assert_allclose(points[0].interval, [4.5 / 40, (1 + inner) / 40, (8 - inner) / 40])
 
 
 def test_the_effect_of_a_few_numbers_is_that_of_choices_in_order_unless_they_come_from_a_range():
@@ -98,7 +103,7 @@ def test_the_effect_of_a_few_numbers_is_that_of_choices_in_order_unless_they_com
     study = made([0.1, 0.2, 0.3, 0.4], values)
     assert [(p.label, p.trials) for p in study.effect("batch_size").points] == [("32", 2), ("64", 1), ("128", 1)]
     ranged = made([0.1, 0.2, 0.3], continuous=frozenset({"learning_rate"})).effect("learning_rate")
-    assert ranged.kind == "number" and [p.trials for p in ranged.points] == [1, 1, 1]
+    assert ranged.kind == "number" and [p.trials for p in ranged.points] == [2, 1]
 
 
 def test_effects_of_lengths_lists_and_values_that_were_blanked():
@@ -106,7 +111,7 @@ def test_effects_of_lengths_lists_and_values_that_were_blanked():
     values = [{"warmup": w, "model.hidden": h} for w, h in zip(lengths, [[8], [8, 8], [8], [8]], strict=True)]
     values[3] = {"warmup": hj.fraction(0.1)}
     study = made([0.1, 0.2, 0.3, 0.4], values)
-    warm = {p.label: round(p.interval.mean, 9) for p in study.effect("warmup").points}
+    warm = {p.label: round(p.interval.median, 9) for p in study.effect("warmup").points}
     assert warm == {"0": 0.2, "fraction(0.1)": 0.3}
     assert {p.label: p.trials for p in study.effect("model.hidden").points} == {"[8]": 2, "[8, 8]": 1}
 
