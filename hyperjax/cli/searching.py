@@ -65,6 +65,8 @@ def run(
         console.print(study_table(result))
         for note in (*edge_notes(result), *pruning_notes(result)):
             console.print(note, highlight=False, markup=False, soft_wrap=True)  # a line to paste stays whole
+        if ended := result.conditions.get("ended"):
+            console.print(f"It ended after {len(result.trials)} trials: {ended}.", highlight=False)
         if result.conditions["programs"]:
             console.print(f"Trained in {programs}.", highlight=False, markup=False)
         console.print(f"\nWrote {folder / 'report.html'}, trials.csv and best.json.")

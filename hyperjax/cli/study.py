@@ -13,6 +13,7 @@ EPILOG = (
     "  hyperjax study digits --trials 64 --seeds 3 --space space.toml --output out2\n\n"
     "  hyperjax study digits --trials 256 --sampler tpe --output out3\n\n"
     "  hyperjax study digits --trials 256 --pruner hyperband --output out4\n\n"
+    "  hyperjax study digits --budget 5m --sampler tpe --metric loss --output out6\n\n"
     "  hyperjax study digits --confirm 4 --fresh 20 --require-gain --output out5 && deploy\n\n"
     "The same command again goes on with a study that was stopped or killed, or that is to have more --trials. "
     "To watch it meanwhile:  hyperjax report out --watch  or  optuna-dashboard out/study.journal\n\n"
@@ -36,7 +37,10 @@ def study(
     task: Annotated[str, typer.Argument(help="Name of a task; see: hyperjax tasks.")],
     trials: Annotated[
         str | None,
-        typer.Option(help="How many recipes to draw from the space. Default: 64; of a grid, all.", metavar="N"),
+        typer.Option(
+            help="How many recipes to draw from the space. Default: 64; of a grid, all; with --budget, what it pays.",
+            metavar="N",
+        ),
     ] = None,
     seeds: Annotated[str, typer.Option(help="How many seeds to train each recipe with.", metavar="N")] = "1",
     epochs: Annotated[
@@ -72,6 +76,25 @@ def study(
             help="Trials to train before the sampler sees their scores. Default: what keeps this machine busy.",
             metavar="N",
         ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help='What the search may cost: time such as 90s, 10m, 1.5h, or "5000 epochs" of all runs together. '
+            "Default: what the trials take.",
+            metavar="COST",
+        ),
+    ] = None,
+    min_gain: Annotated[
+        str | None,
+        typer.Option(
+            help="End when the later half of the trials has gained no more than this over the first. Default: never.",
+            metavar="X",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="What ranks: loss, or a metric of the task. Default: the task's first.", metavar="NAME"),
     ] = None,
     seed: Annotated[str, typer.Option(help="Seed of the sampling.", metavar="N")] = "0",
     confirm: Annotated[
@@ -109,6 +132,7 @@ def study(
     from hyperjax.cli.searching import candidates, run
     from hyperjax.reports.folder import prepare_folder
     from hyperjax.studies import default_space, read_space
+    from hyperjax.studies.ending import budget_of
     from hyperjax.studies.pruners import check_pruner
     from hyperjax.studies.samplers import check_sampler
     from hyperjax.studies.storage import JOURNAL, forget
@@ -116,7 +140,8 @@ def study(
 
     check_sampler(sampler)
     check_pruner(pruner)
-    whole = sampler == "grid" and trials is None
+    limited = budget_of(budget).given
+    whole = trials is None and (sampler == "grid" or limited)
     count = None if whole else positive_integer("trials", 64 if trials is None else number(trials))
     blocks = positive_integer("seeds", number(seeds))
     together = None if batch is None else positive_integer("batch", number(batch))
@@ -130,7 +155,12 @@ def study(
     within("epochs", passes, 0.0, open_low=True)
     if not isinstance(start, int) or start < 0:
         raise ValueError(f"seed must be a whole number of at least 0, got {start!r}")
+    gain = None if min_gain is None else number(min_gain)
+    if isinstance(gain, str):
+        raise ValueError(f"min_gain must be a number of at least 0, got {gain!r}")
     learnt = find(task)
+    if metric is not None:
+        learnt.ranked_by(metric)  # refused before a folder is made
     varied = read_space(space, epochs=passes) if space is not None else default_space(passes, learnt)
     check_sampler(sampler, varied)
     where = storage or str(output / JOURNAL)
@@ -140,6 +170,7 @@ def study(
     keep_compiled_programs(cache)
     console = Console(stderr=as_json)
     asked: dict[str, Any] = {"trials": count, "seeds": blocks, "seed": start, "sampler": sampler, "batch": together}
+    asked |= {"metric": metric, "budget": budget, "min_gain": gain}
     asked |= {"pruner": pruner, "storage": where, "name": name, "folder": folder}
     asked["shared"] = storage is not None and pruner is None
     code = run(console, learnt, varied, asked, folder, as_json, (again, measuring), require_gain)

@@ -35,18 +35,19 @@ def trial_progress(
     begin: list[tuple[float, int]] = []
 
     def progress(done: int, total: int) -> None:
+        of_all = f" of {total}" if total else ""
         if not begin:
             begin.append((time.perf_counter(), done))
             if done:
-                console.print(f"Going on: {done} of {total} {noun} were there.", highlight=False)
+                console.print(f"Going on: {done}{of_all} {noun} were there.", highlight=False)
         seconds = time.perf_counter() - begin[0][0]
+        remaining = max(total - done, 0)
         if done > begin[0][1] and seconds:
             rate = (done - begin[0][1]) / seconds
-            left = (total - done) / rate
-            speed = f"{rate:.1f} {noun}/s" + (f", {left:.0f} s left" if done < total else "")
+            speed = f"{rate:.1f} {noun}/s" + (f", {remaining / rate:.0f} s left" if remaining else "")
         else:
             speed = ""
-        bar.update(shown, description=doing, completed=done, total=total, speed=speed)
+        bar.update(shown, description=doing, completed=done, total=total or None, speed=speed)
 
     bar.start()
     try:

@@ -75,6 +75,7 @@ def confirm(
         raise ValueError(f"seeds must be a whole number of at least 2, got {seeds}")
     if not ranked:
         raise ValueError(f"study must have a trial with a score, got {len(study.trials)} trials and none")
+    task = task.ranked_by(study.metric)
     compared = default if default is not None else study.default
     if compared is None:
         raise ValueError("default must be given for a study that knows no default recipe, got None")

@@ -1,5 +1,6 @@
 """Rounds of a study: a batch of trials is asked for, trained as one population, and its scores told."""
 
+import contextlib
 import math
 import os
 import time
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from hyperjax.studies.ending import BudgetSpent, Ending
 from hyperjax.studies.plan import plan
 from hyperjax.studies.pruning import Pruning
 from hyperjax.studies.samplers import Source
@@ -42,6 +44,9 @@ class Rounds:
         layout, width: as in `study`.
         pruning: what prunes the trials, if anything does.
         archive: what there is of the study already, and where it is kept; None: nowhere.
+        ending: what may end it before the source is dry; None: nothing.
+        after: called after each batch; True ends it.
+        total: trials in all for `progress`, 0 where that is not known; None: the source's.
     """
 
     def __init__(
@@ -56,6 +61,9 @@ class Rounds:
         width: int | None = None,
         pruning: Pruning | None = None,
         archive: "Archive | None" = None,
+        ending: Ending | None = None,
+        after: Callable[[], bool] | None = None,
+        total: int | None = None,
     ):
         self.values: list[dict[str, Any]] = []
         self.recipes: list[Recipe] = []
@@ -65,24 +73,45 @@ class Rounds:
         self._seeds, self._batch, self._layout, self._width = seeds, batch, layout, width
         self.width: int | None = None  # of the narrowest chunks that are compiled
         self._pruning = pruning
-        self._archive = archive
+        self._archive, self._ending, self._after = archive, ending, after
+        self._total = source.total if total is None else total
         self._widths = {} if archive is None else archive.widths  # of chunks by structure; by "", of any other one
         self._programs: set[int] = set()
         self._room: dict[str, list[Recipe]] = {}  # what the programs of a structure must hold beside what was drawn
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Train until the source is dry; `progress` as in `study`."""
-        compiled = False
-        while asked := self._ask():
+        """Train until the source is dry, or something ends it; `progress` as in `study`."""
+        with contextlib.suppress(BudgetSpent):
+            self._run(progress)
+
+    def _run(self, progress: Callable[[int, int], None] | None) -> None:
+        compiled, ending = False, self._ending
+        while self._more and not (ending is not None and ending.over) and (asked := self._ask()):
             trials = range(len(self.recipes) - asked, len(self.recipes))
             if self._pruning is None:
                 trained = self._complete(trials, progress, not compiled)
             else:
                 trained = self._race(self._pruning, trials, progress, not compiled)
             compiled = compiled or trained
+            if self._ended(trials):
+                break
             self._source.tell([self._score(trial) for trial in trials], [self.pruned_at(trial) for trial in trials])
         if progress is not None and not compiled:  # all was there
-            progress(len(self.recipes), self._source.total)
+            progress(len(self.recipes), self._total)
+
+    def _ended(self, trials: range) -> bool:
+        """Whether a batch was the last, for whatever reason but a dry source."""
+        if self._ending is not None:
+            self._ending.count([run for trial in trials for run in self._runs(trial) or ()])
+            if self._more:
+                self._ending.judge([self._score(trial) for trial in range(trials.stop)])
+        if self._after is not None and self._after() and self._ending is not None:
+            self._ending.stop("a callback ended it")
+        return self._ending is not None and self._ending.reason is not None
+
+    @property
+    def _more(self) -> bool:
+        return len(self.recipes) < self._source.total
 
     def trial(self, number: int) -> Trial | None:
         """A trial with its runs; None when one has not ended."""
@@ -121,7 +150,9 @@ class Rounds:
         def count(ended: int) -> None:
             counted[0] += ended
             if progress is not None:
-                progress(counted[0], self._source.total)
+                progress(counted[0], self._total)
+            if self._ending is not None:
+                self._ending.look()
 
         return count
 
@@ -129,9 +160,13 @@ class Rounds:
         begin = time.perf_counter()
         drawn = self._source.ask()
         self.conditions["sampling_seconds"] += time.perf_counter() - begin
-        self.values += drawn
-        self.recipes += [self._space.recipe(values, self._base) for values in drawn]
-        return len(drawn)
+        recipes = [self._space.recipe(values, self._base) for values in drawn]
+        count = len(drawn)
+        if self._ending is not None and self._pruning is None:  # what a race costs is known when it is over
+            count = self._ending.affordable(recipes, len(self._seeds))
+        self.values += drawn[:count]
+        self.recipes += recipes[:count]
+        return count
 
     def _complete(self, trials: range, progress: Callable[[int, int], None] | None, announce: bool) -> bool:
         """Train what is lacking of a round; whether anything was."""
@@ -158,7 +193,7 @@ class Rounds:
             return False
         engine = self._compiled(trials.start, list(trials))
         if progress is not None and announce:
-            progress(trials.start, self._source.total)
+            progress(trials.start, self._total)
         self._add(pruning.race(engine, trials, self._counted(trials.start, progress)))
         for trial in trials:
             self._keep(trial)
@@ -193,14 +228,16 @@ class Rounds:
             if states is not None and (states.exists() or long):
                 checkpoint = Checkpoint(states, SEGMENTS_KEPT)
         if progress is not None and announce:
-            progress(len(self.runs) // len(self._seeds), self._source.total)
+            progress(len(self.runs) // len(self._seeds), self._total)
 
         def gather(place: int, run: Run) -> None:
             trial, seed = divmod(place, len(self._seeds))
             self.runs[trials[trial] * len(self._seeds) + seed] = run
             self._keep(trials[trial])
             if progress is not None and len(self.runs) % len(self._seeds) == 0:
-                progress(len(self.runs) // len(self._seeds), self._source.total)
+                progress(len(self.runs) // len(self._seeds), self._total)
+            if self._ending is not None:
+                self._ending.look()
 
         self._add(engine.run(on_run=gather, checkpoint=checkpoint).conditions)
         if self._archive is not None:

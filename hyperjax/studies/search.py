@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from hyperjax.checks import positive_integer
+from hyperjax.checks import positive_integer, within
+from hyperjax.studies.ending import MOST_TRIALS, Ending, budget_of
 from hyperjax.studies.identity import identity, versions
 from hyperjax.studies.pruners import check_pruner, is_optunas
 from hyperjax.studies.pruning import Pruning, longest
@@ -61,6 +62,10 @@ def study(
     pruner: Any = None,
     batch: int | None = None,
     recipe: Recipe | None = None,
+    metric: str | None = None,
+    budget: Any = None,
+    min_gain: float | None = None,
+    callbacks: Sequence[Callable[[Study], Any]] = (),
     layout: str = "auto",
     width: int | None = None,
     storage: str | os.PathLike[str] | None = None,
@@ -74,7 +79,7 @@ def study(
     Args:
         task: what is learnt; it must have a validation set.
         space: what varies; see `hyperjax.space`.
-        trials: how many recipes; None is the whole grid where the space is one, else 64.
+        trials: how many recipes; None is the whole grid where the space is one, else 64, or with a budget what it pays.
         seeds: how many seeds to train each recipe with (0, 1, ...), or which.
         seed: of the sampling.
         sampler: where the next trials come from; all but the first need Optuna, some of it extras:
@@ -98,6 +103,14 @@ def study(
             ones keep the hardware busy. None: all where scores change nothing, else what keeps this machine busy, and
             at least a sixteenth of the trials.
         recipe: what everything outside the space is; None is `Recipe()`.
+        metric: what ranks instead of the task's own: "loss" or the name of a metric of the task, on the validation set.
+        budget: what it may cost: seconds, or text such as "90s", "10m", "1.5h" (of this call, compiling included; what
+            has finished by then is the study), or "5000 epochs" or `hj.epochs(5000)`, of all runs together. A trial is
+            trained whole or not at all; a pruned batch may go over it. None: as much as the trials take.
+        min_gain: end when the later half of the trials, 16 at least, has brought no more than this over the first half,
+            in the unit of the metric; it is looked at batch by batch. None: never.
+        callbacks: each called with the study so far after every batch (without its test set); a true answer ends the
+            search.
         layout, width: as in `fit_population`.
         storage: where finished trials are kept as they end, and taken from when the same call is made again: a path
             (of a folder or a file) for a journal of Optuna's, or a URL of a database that Optuna can use
@@ -107,7 +120,8 @@ def study(
             the journal or SQLite's file, and of other databases nowhere.
         shared: True: whoever makes the same call meanwhile, here or on another machine that reaches the storage, does a
             part of the trials, and gets them all. Trials of a worker that dies go to the others.
-        progress: called as `progress(trials done, trials in all)`, first when all programs are compiled.
+        progress: called as `progress(trials done, trials in all)`, first when all programs are compiled; 0 in all where
+            a budget alone decides.
     Returns: a `Study`; the best recipe's runs are also measured on the test set, if the task has one. Luck flatters the
         best of many: `hyperjax.studies.confirm` trains the best ones again, and says what they are worth. One that goes
         on has the trials that were kept, without their losses step by step; only the best of those have their models.
@@ -147,13 +161,21 @@ def study(
         positive_integer("batch", batch)
     if shared and (storage is None or not isinstance(sampler, str)):
         raise ValueError(f"shared must be False without a storage or with a sampler object, got {shared!r}")
+    limit = budget_of(budget)
+    if min_gain is not None:
+        within("min_gain", min_gain, 0.0)
+    if metric is not None:
+        task = task.ranked_by(metric)
     chosen = _chosen(seeds)
     if jax.process_index() > 0:  # of a job, the first process alone reports
         progress = None
     space.refuse_unread(recipe or Recipe())
     begin = time.perf_counter()
-    at_once = sampler in BEFOREHAND and not is_optunas(pruner)
-    together = batch or (sys.maxsize if at_once else batch_for(trials or 64, layout))
+    ending = Ending(limit, min_gain, task.direction)
+    open_ended = trials is None and limit.given and not space.is_grid
+    trials = MOST_TRIALS if open_ended else trials
+    at_once = sampler in BEFOREHAND and not is_optunas(pruner) and not (ending.in_batches or callbacks)
+    together = batch or (sys.maxsize if at_once else batch_for(64 if open_ended else trials or 64, layout))
     pruning = None
     if pruner is not None:
         pruning = Pruning(pruner, longest(space, recipe), len(chosen), task.direction)
@@ -167,16 +189,23 @@ def study(
             kept = (storage, name, folder, task.direction, space, same, batch, layout, shared)
             archive = held.enter_context(_archived(*kept))
             together, known = archive.identity["batch"] or sys.maxsize, archive.known
+        if together == sys.maxsize and not at_once:  # begun without anything that looks between batches
+            together = batch_for(64, layout)
         source = source_of(sampler, space, trials, together, int(seed), task.direction, recipe, known)
         if archive is not None:
-            archive.put_asked(source.total)
-        rounds = Rounds(task, space, recipe, source, chosen, together, layout, width, pruning, archive)
+            archive.put_asked(0 if open_ended else source.total)
+        after = partial(_called, callbacks, lambda: result(tested=False)) if callbacks else None
+        ways: dict[str, Any] = {"ending": ending, "after": after, "total": 0 if open_ended else None}
+        rounds = Rounds(task, space, recipe, source, chosen, together, layout, width, pruning, archive, **ways)
         held = held.pop_all()
     named = sampler if isinstance(sampler, str) else type(sampler).__name__
     searched = space.searched
     ranges = {name: entry for name, entry in searched.items() if isinstance(entry, Range)}
 
-    def result(**conditions: Any) -> Study:
+    def asked() -> int:
+        return source.total if ending.reason is None else len(rounds.recipes)
+
+    def result(tested: bool = True, **conditions: Any) -> Study:
         made = tuple(trial for number in range(len(rounds.recipes)) if (trial := rounds.trial(number)) is not None)
         found = Study(
             task=task.name,
@@ -190,7 +219,7 @@ def study(
             ranges=ranges,
             fixed={name: text for name, text in space.described().items() if name not in searched},
             default=space.default(recipe),
-            test=_on_test(task, made, task.direction),
+            test=_on_test(task, made, task.direction) if tested else {},
             _room=rounds.room,
             _width=rounds.width,
             conditions={
@@ -198,7 +227,8 @@ def study(
                 **rounds.conditions,
                 **conditions,
                 "seconds": time.perf_counter() - begin,
-                "asked_trials": source.total,
+                **({} if open_ended and ending.reason is None else {"asked_trials": asked()}),
+                **({} if ending.reason is None else {"ended": ending.reason}),
                 "sampler": named,
                 "batch": min(together, source.total),
                 **({} if pruning is None else pruning.conditions),
@@ -211,6 +241,8 @@ def study(
     try:
         with held:
             rounds.run(progress)
+            if archive is not None and ending.reason is not None:
+                archive.put_asked(len(rounds.recipes))
     except KeyboardInterrupt:
         raise StudyInterrupted(result(interrupted=True)) from None
     except OSError as error:
@@ -236,6 +268,13 @@ def _archived(
         raise ValueError(f"storage must be None in a job of several processes, got {storage!r}")
     left = ("batch",) if batch is None else ()
     return Archive(storage, name, folder, direction, space, same, left, resolved(layout), shared)
+
+
+def _called(callbacks: Sequence[Callable[[Study], Any]], study: Callable[[], Study]) -> bool:
+    """Whether a callback ends the search; all are called."""
+    found = study()
+    answers = [callback(found) for callback in callbacks]
+    return any(map(bool, answers))
 
 
 def _chosen(seeds: Any) -> tuple[int, ...]:

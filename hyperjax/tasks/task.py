@@ -1,7 +1,7 @@
 """A task: model, data, what is minimized and what is measured."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -50,6 +50,7 @@ class Task:
         name: for titles and messages.
         recipe: a way of training that suits the task, as keyword arguments of a recipe: `hj.Recipe(**task.recipe)`.
             Nothing takes it by itself. None: nobody has looked for one.
+        ranks_by: "loss" or a name of `metrics`, to rank runs by instead of the first metric.
 
     Raises: ValueError for what does not fit: sets of different lengths, values that are not finite (how many, and the
         first place), a model of another kind, a loss that is not known, both or neither of loss and objective, an
@@ -71,6 +72,7 @@ class Task:
     trainable: Any = nnx.Param
     name: str = "task"
     recipe: Mapping[str, Any] | None = None
+    ranks_by: str | None = None
 
     def __post_init__(self) -> None:
         if (self.loss is None) == (self.objective is None):
@@ -93,6 +95,8 @@ class Task:
                 one_of(f"metrics[{name!r}] (which the objective returns)", direction, ("max", "min"))
         if self.recipe is not None and not isinstance(self.recipe, Mapping):
             raise ValueError(f"recipe must be a mapping of hj.Recipe's arguments, got {type(self.recipe).__name__}")
+        if self.ranks_by is not None:
+            one_of("ranks_by", self.ranks_by, dict.fromkeys((*self.metrics, "loss")))
 
     @cached_property
     def kind(self) -> losses.Target | None:
@@ -153,12 +157,33 @@ class Task:
     def ranking(self) -> str:
         """Name of the metric that ranks runs, as in `run.metrics`."""
         prefix = "validation" if "validation" in self.data else "train"
-        return f"{prefix}_{next(iter(self.metrics), 'loss')}"
+        return f"{prefix}_{self._ranks_by}"
 
     @property
     def direction(self) -> str:
         """ "max" or "min", whichever is better for `ranking`."""
-        return self.direction_of(next(iter(self.metrics), "loss"))
+        return self.direction_of(self._ranks_by)
+
+    @property
+    def _ranks_by(self) -> str:
+        return self.ranks_by or next(iter(self.metrics), "loss")
+
+    def ranked_by(self, metric: str) -> "Task":
+        """The same task, whose runs are ranked by another metric.
+
+        Args:
+            metric: "loss", a name of `metrics`, or either as `run.metrics` has it (`validation_accuracy`).
+        Raises: ValueError for one that the task does not have.
+        """
+        known = dict.fromkeys((*self.metrics, "loss"))
+        name = metric if metric in known else str(metric).removeprefix(self.ranking.split("_")[0] + "_")
+        if name not in known:
+            raise ValueError(f"metric must be one that {self.name} has, {', '.join(known)}, got {metric!r}")
+        if name == self._ranks_by:
+            return self
+        other = replace(self, ranks_by=name)
+        other.__dict__["arrays"] = self.arrays  # on the device once
+        return other
 
     def direction_of(self, metric: str) -> str:
         """ "max" or "min", whichever is better for a metric by name; "min" for the loss and what is not declared."""
