@@ -319,6 +319,13 @@ BAD = [
     (("study", "digits", "--confirm", "0", "--require-gain"), "confirm must be at least 1 with --require-gain, got 0"),
     (("study", "digits", "--fresh", "1"), "fresh must be a whole number of at least 2, got 1"),
     (("study", "digits", "--pruner", "hyperbend"), "got 'hyperbend'; did you mean 'hyperband'?"),
+    (("study", "digits", "--metric", "f1"), "metric must be one that digits has, accuracy, loss, got 'f1'"),
+    (
+        ("study", "digits", "--budget", "soon"),
+        "budget must be seconds, text such as '90s', '10m', '1.5h', '5000 epochs'",
+    ),
+    (("study", "digits", "--budget", "0s"), "budget must be a number in (0, inf), got 0"),
+    (("study", "digits", "--min-gain", "much"), "min_gain must be a number of at least 0, got 'much'"),
     (("study", "digits", "--batch", "0"), "batch must be a whole number of at least 1, got 0"),
     (("study", "digits", "--batch", "many"), "batch must be a whole number of at least 1, got 'many'"),
     (
