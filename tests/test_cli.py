@@ -295,7 +295,7 @@ BAD = [
     (("study",), "Missing argument 'task'; see: hyperjax study --help"),
     (("studdy",), "No such command 'studdy'. Did you mean 'study'?; see: hyperjax --help"),
     (("study", "digits", "more"), "Got unexpected extra argument(s) (more); see: hyperjax study --help"),
-    (("study", "digits", "--trails", "5"), "No such option: --trails (Possible options: --trials); see"),
+    (("study", "digits", "--trails", "5"), "No such option: --trails (Possible options: --metric, --trials); see"),
     (("--verbose",), "No such option: --verbose"),
     (("study", "digits", "--trials"), "'--trials'"),
     (("study", "digits", "--trials", "0"), "trials must be a whole number of at least 1, got 0"),
