@@ -42,6 +42,7 @@ def run(
     from hyperjax.reports.wording import edge_notes, pruning_notes
     from hyperjax.studies import StudyInterrupted, plan
     from hyperjax.studies import study as search
+    from hyperjax.studies.winner_record import keep_winner
 
     interrupted = False
     programs = str(plan(space, task))
@@ -55,6 +56,8 @@ def run(
         return 130
     if not interrupted:
         result, interrupted = _confirmed(console, task, result, *again)
+        if result.winner is not None:
+            keep_winner(result.winner, len(result.trials), asked["storage"], asked["name"])
     write_study(result, folder)
     winner = result.winner
     if as_json:

@@ -15,7 +15,7 @@ REST = 3  # times as long as writing took, so that training keeps its cores
 
 
 def write_once(reader: StudyReader, folder: Path, running: float | None = None) -> str:
-    """Write what there is of a study, unless the study itself has written as much: its winner is known to it alone.
+    """Write what there is of a study, unless the study itself has written as much.
 
     Args:
         reader: of the study.

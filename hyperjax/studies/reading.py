@@ -26,8 +26,11 @@ from hyperjax.studies.space import Space
 from hyperjax.studies.storage import cause, database, is_url, journal_of, let_go, shown, sqlite_file
 from hyperjax.studies.study import Study, Trial
 from hyperjax.studies.trial_record import kept
+from hyperjax.studies.winner import Winner
+from hyperjax.studies.winner_record import WINNER, winner_of
 from hyperjax.tasks import Task
 from hyperjax.training.recipe import Recipe
+from hyperjax.training.record import Run
 from hyperjax.training.run_json import recalled
 
 
@@ -91,7 +94,11 @@ class StudyReader:
             "last_trial": self._last,
             **({"versions": found[0].user_attrs["versions"]} if found and "versions" in found[0].user_attrs else {}),
         }
-        return self._about.study(tuple(self._trials[number] for number in sorted(self._trials)), conditions)
+        trials = tuple(self._trials[number] for number in sorted(self._trials))
+        winner = winner_of(
+            attributes.get(WINNER), trials, self._about.metric, self._about.direction, self._about.run_of
+        )
+        return self._about.study(trials, winner, conditions)
 
     def __enter__(self) -> "StudyReader":
         return self
@@ -154,12 +161,15 @@ class _About:
         if self.space is not None:
             values = self.space.meaningful(from_params(self.space, own.params), self.base)
         recipe = _recipe(found.user_attrs.get("recipe"))
-        ranked = cast(Task, _Ranked(self.metric, self.direction))
-        runs = [replace(recalled(ranked, recipe, told), _task=None, _numbers=_no_numbers) for told in own.runs]
+        runs = [self.run_of(recipe, told) for told in own.runs]
         chosen = {name: value for name, value in values.items() if name in searched}
         return Trial(own.number, chosen, recipe, tuple(runs), own.pruned_at)
 
-    def study(self, trials: tuple[Trial, ...], conditions: Mapping[str, Any]) -> Study:
+    def run_of(self, recipe: Recipe, told: Mapping[str, Any]) -> Run:
+        ranked = cast(Task, _Ranked(self.metric, self.direction))
+        return replace(recalled(ranked, recipe, told), _task=None, _numbers=_no_numbers)
+
+    def study(self, trials: tuple[Trial, ...], winner: Winner | None, conditions: Mapping[str, Any]) -> Study:
         searched = self.searched
         ranges = {
             name: Range(given.low, given.high, given.log, isinstance(given, IntDistribution))
@@ -179,6 +189,7 @@ class _About:
             ranges=ranges,
             fixed={name: text for name, text in told.items() if name not in searched},
             default=None if self.space is None else self.space.default(self.base),
+            winner=winner,
             conditions={
                 "sampler": self.identity.get("sampler"),
                 **({"pruner": self.identity["pruner"]} if "pruner" in self.identity else {}),

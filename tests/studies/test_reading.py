@@ -11,10 +11,12 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 import hyperjax as hj
 from hyperjax.reports import watching
+from hyperjax.reports.folder import write_study
 from hyperjax.reports.watching import watch, write_once
 from hyperjax.studies.archive import ASKED
 from hyperjax.studies.journal import Journal
 from hyperjax.studies.reading import StudyReader
+from hyperjax.studies.winner_record import keep_winner, told_of
 from tests.studies.kept import alike, line, stopped
 
 ASKED_FOR = {"trials": 24, "seeds": 2, "sampler": "tpe", "batch": 8}
@@ -166,3 +168,27 @@ def test_a_page_that_knows_more_is_left_as_it_is(part, folder):
     (folder / "report.html").unlink()
     assert write_once(reader, folder).endswith("13 of 24 trials.")
     assert write_once(reader, folder).endswith("13 of 24 trials.")  # its own may be written again
+
+
+def test_a_winner_that_was_kept_is_read_until_there_are_more_trials(part, folder):
+    study, _ = part
+    found = hj.studies.confirm(study, line(), top=2, seeds=2)
+    keep_winner(found.winner, len(study.trials), folder)
+    with StudyReader(str(folder)) as reader:
+        read = reader.read()
+    own, other = read.winner, found.winner
+    assert own.trial is next(trial for trial in read.trials if trial.number == other.trial.number)
+    for name in ("candidates", "default", "seeds", "claimed", "validation", "test", "gain", "part", "wins", "verdict"):
+        assert getattr(own, name) == getattr(other, name), name
+    assert [run.score for run in own.runs] == [run.score for run in other.runs]
+    assert told_of(own, 13) == told_of(other, 13)
+    assert "Winner" in write_study_page(read, folder)
+    keep_winner(found.winner, len(study.trials) - 1, folder)  # of a study that has grown since
+    assert StudyReader(str(folder)).read().winner is None
+    with pytest.raises(ValueError, match="name must be that of a study in the storage, got 'other'"):
+        keep_winner(found.winner, 13, folder, "other")
+
+
+def write_study_page(study, folder):
+    write_study(study, folder)
+    return (folder / "report.html").read_text("utf-8")
