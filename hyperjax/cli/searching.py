@@ -39,7 +39,7 @@ def run(
     from hyperjax.reports.folder import summary, write_study
     from hyperjax.reports.progress import trial_progress
     from hyperjax.reports.winner import winner_notes, winner_sentence
-    from hyperjax.reports.wording import edge_notes, pruning_notes
+    from hyperjax.reports.wording import compared_notes, edge_notes, pruning_notes
     from hyperjax.studies import StudyInterrupted, plan
     from hyperjax.studies import study as search
     from hyperjax.studies.winner_record import keep_winner
@@ -66,7 +66,7 @@ def run(
         for line in [] if winner is None else [winner_sentence(winner), *winner_notes(winner), ""]:
             console.print(line, highlight=False, markup=False)
         console.print(study_table(result))
-        for note in (*edge_notes(result), *pruning_notes(result)):
+        for note in (*compared_notes(result), *edge_notes(result), *pruning_notes(result)):
             console.print(note, highlight=False, markup=False, soft_wrap=True)  # a line to paste stays whole
         if ended := result.conditions.get("ended"):
             console.print(f"It ended after {len(result.trials)} trials: {ended}.", highlight=False)

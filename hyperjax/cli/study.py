@@ -13,6 +13,7 @@ EPILOG = (
     "  hyperjax study digits --trials 64 --seeds 3 --space space.toml --output out2\n\n"
     "  hyperjax study digits --trials 256 --sampler tpe --output out3\n\n"
     "  hyperjax study digits --trials 256 --pruner hyperband --output out4\n\n"
+    "  hyperjax study digits --scientific activation --output out5\n\n"
     "  hyperjax study digits --budget 5m --sampler tpe --metric loss --output out6\n\n"
     "  hyperjax study digits --confirm 4 --fresh 20 --require-gain --output out5 && deploy\n\n"
     "The same command again goes on with a study that was stopped or killed, or that is to have more --trials. "
@@ -77,6 +78,14 @@ def study(
             metavar="N",
         ),
     ] = None,
+    scientific: Annotated[
+        str | None,
+        typer.Option(
+            help="Lists of the space whose values are compared, each at its best setting of all the rest, such as "
+            "activation or optimizer,schedule: each gets as many trials. Default: none.",
+            metavar="NAMES",
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -134,6 +143,7 @@ def study(
     from hyperjax.studies import default_space, read_space
     from hyperjax.studies.ending import budget_of
     from hyperjax.studies.pruners import check_pruner
+    from hyperjax.studies.roles import scientific_names
     from hyperjax.studies.samplers import check_sampler
     from hyperjax.studies.storage import JOURNAL, forget
     from hyperjax.tasks import find
@@ -163,6 +173,8 @@ def study(
         learnt.ranked_by(metric)  # refused before a folder is made
     varied = read_space(space, epochs=passes) if space is not None else default_space(passes, learnt)
     check_sampler(sampler, varied)
+    given = [] if scientific is None else [name.strip() for name in scientific.split(",")]
+    compared = scientific_names(given, varied)
     where = storage or str(output / JOURNAL)
     folder = prepare_folder(output, overwrite, where)
     if overwrite:
@@ -171,6 +183,7 @@ def study(
     console = Console(stderr=as_json)
     asked: dict[str, Any] = {"trials": count, "seeds": blocks, "seed": start, "sampler": sampler, "batch": together}
     asked |= {"metric": metric, "budget": budget, "min_gain": gain}
+    asked["scientific"] = compared
     asked |= {"pruner": pruner, "storage": where, "name": name, "folder": folder}
     asked["shared"] = storage is not None and pruner is None
     code = run(console, learnt, varied, asked, folder, as_json, (again, measuring), require_gain)

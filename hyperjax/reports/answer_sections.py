@@ -34,7 +34,7 @@ def importance_section(study: Study, page: Page) -> str:
 def isolation_section(study: Study, page: Page) -> str:
     """Every searched choice, its values compared at their best."""
     panels = []
-    for name in study.space:
+    for name in sorted(study.space, key=lambda name: name not in study.scientific):
         if name in study.ranges or name in study.continuous:
             continue
         found = study.isolate(name)
@@ -43,7 +43,8 @@ def isolation_section(study: Study, page: Page) -> str:
             continue
         page.figures[f"isolation-{name}"] = isolation_figure(found)
         counts = ", ".join(f"{isolated_label(point)} ({point.trials})" for point in found.points)
-        panels.append(_panel(f"isolation-{name}", name, f"best of {found.draws}; trials: {counts}"))
+        heading = f"{name} (scientific)" if name in study.scientific else name
+        panels.append(_panel(f"isolation-{name}", heading, f"best of {found.draws}; trials: {counts}"))
     if not panels:
         return ""
     note = (

@@ -23,6 +23,7 @@ from hyperjax.reports.parallel import MOST_LINES, parallel_figure
 from hyperjax.reports.tables import searched_names
 from hyperjax.reports.winner import winner_notes, winner_section, winner_sentence
 from hyperjax.reports.wording import (
+    compared_notes,
     edge_notes,
     half_width,
     in_short,
@@ -135,7 +136,10 @@ def _header(study: Study, running: Running | None) -> str:
             )
         elif len(study.trials) > 1:
             parts.append('<p class="note">The winner of many trials looks better on validation than on new data.</p>')
-    parts += [f'<p class="note">{escape(note)}</p>' for note in (*edge_notes(study), *pruning_notes(study))]
+    parts += [
+        f'<p class="note">{escape(note)}</p>'
+        for note in (*compared_notes(study), *edge_notes(study), *pruning_notes(study))
+    ]
     parts.append(facts(pairs))
     if study.trials and not math.isnan(study.best.score):
         parts.append(code_block(recipe_code(study.chosen.recipe), f"The recipe of trial {study.chosen.number}"))

@@ -155,6 +155,32 @@ def pruning_notes(study: Study) -> list[str]:
     return notes
 
 
+def compared_notes(study: Study) -> list[str]:
+    """A sentence for each scientific hyperparameter: its values, each at its best, and whether the first is shown."""
+    notes, sign = [], 1.0 if study.direction == "max" else -1.0
+    for name in study.scientific:
+        found = study.isolate(name)
+        points = sorted(
+            (p for p in found.points if math.isfinite(p.interval.mean)), key=lambda p: -sign * p.interval.mean
+        )
+        if not points:
+            continue
+        told = [
+            f"{p.label if p.value is None else value_text(p.value)} {number(p.interval.mean, 4)} "
+            f"({number(p.interval.low, 4)} to {number(p.interval.high, 4)})"
+            for p in points
+        ]
+        apart = len(points) > 1 and sign * points[0].interval[1 if sign > 0 else 2] > max(
+            sign * p.interval[2 if sign > 0 else 1] for p in points[1:]
+        )
+        verdict = (
+            "" if len(points) < 2 else " The first is apart from the rest." if apart else " Their intervals overlap."
+        )
+        best = f"the expected best {spoken(study.metric)} of {found.draws}" if found.draws > 1 else spoken(study.metric)
+        notes.append(f"{spoken(name).capitalize()}, by {best} of each: {', '.join(told)}.{verdict}")
+    return notes
+
+
 def edge_notes(study: Study) -> list[str]:
     """A sentence for each range at whose end the chosen trial lies, then lines for a space file that search beyond."""
     notes, edges = [], study.edges

@@ -40,6 +40,7 @@ class Asked:
         direction: "max" or "min", whichever score is better.
         known: trials that an object need not be asked for, since it was before: their values in Optuna's words, by
             number. A sampler by name gives them again.
+        turns: values of some names that trials take in turn, whatever the sampler would give them; none: it gives all.
 
     >>> from hyperjax.studies.ranges import uniform
     >>> from hyperjax.studies.space import space
@@ -59,10 +60,12 @@ class Asked:
         seed: int,
         direction: str,
         known: Mapping[int, Mapping[str, Label]] | None = None,
+        turns: Sequence[Mapping[str, Any]] = (),
     ):
         self.total, self.told = total, list[tuple[dict[str, Any], float]]()
         self._sampler, self._space, self._batch, self._seed = sampler, space, batch, seed
         self._known = {} if known is None or isinstance(sampler, str) else known
+        self._turns = turns or ({},)
         self._sign = -math.inf if direction == "max" else math.inf
         self._distributions = to_optuna(space)
         self._open: list[tuple[optuna.Trial, dict[str, Any]]] = []
@@ -77,7 +80,9 @@ class Asked:
         with quiet():
             self._study.sampler = self._built(sampler) if isinstance(sampler, str) else sampler
             first = len(self.told)
-            self._open = [self._again(n) if n in self._known else self._one(rng) for n in range(first, first + count)]
+            self._open = [
+                self._again(n) if n in self._known else self._one(rng, n) for n in range(first, first + count)
+            ]
         self._batches += 1
         return [values for _, values in self._open]
 
@@ -106,18 +111,21 @@ class Asked:
         trial = self._study.ask(self._distributions)
         return trial, from_params(self._space, trial.params)
 
-    def _one(self, rng: np.random.Generator) -> tuple[optuna.Trial, dict[str, Any]]:
+    def _one(self, rng: np.random.Generator, number: int) -> tuple[optuna.Trial, dict[str, Any]]:
         """A trial that keeps the constraints.
 
         One that breaks them has failed, which no sampler learns from: so the rest is what it would draw within them.
         """
+        given = self._turns[number % len(self._turns)]
         for _ in range(MOST_REFUSED):
+            if given:
+                self._study.enqueue_trial(to_params(self._space, given))
             trial = self._study.ask(self._distributions)
             values = from_params(self._space, trial.params)
             if self._space.constraints.broken(values) is None:
                 return trial, values
             self._study.tell(trial, state=TrialState.FAIL)
-        values = self._space.sample(rng)
+        values = self._space.sample(rng, given)
         self._study.enqueue_trial(to_params(self._space, values))
         return self._study.ask(self._distributions), values
 

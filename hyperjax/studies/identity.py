@@ -26,6 +26,7 @@ def identity(
     batch: int | None,
     layout: str,
     width: int | None,
+    scientific: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What a study is, ready for JSON.
 
@@ -36,6 +37,7 @@ def identity(
         trials: in all, where a pruner compares them all; else None, as there may be more of them another time.
         batch: trials of a round; None: all.
         layout, width: of the members, "auto" and None where the engine decides.
+        scientific: names whose values are compared.
     """
     from optuna.distributions import distribution_to_json
 
@@ -56,6 +58,7 @@ def identity(
         "seed": seed,
         "sampler": sampler if isinstance(sampler, str) else type(sampler).__name__,
         **({} if pruner is None else {"pruner": pruner, "trials": trials}),
+        **({"scientific": list(scientific)} if scientific else {}),
         "batch": batch,
         "layout": layout,
         "width": width,

@@ -188,6 +188,7 @@ class _About:
             continuous=frozenset(name for name, span in ranges.items() if not span.integer),
             ranges=ranges,
             fixed={name: text for name, text in told.items() if name not in searched},
+            scientific=tuple(self.identity.get("scientific", ())),
             default=None if self.space is None else self.space.default(self.base),
             winner=winner,
             conditions={

@@ -98,6 +98,7 @@ def source_of(
     direction: str,
     base: Recipe | None = None,
     known: Mapping[int, Mapping[str, Any]] | None = None,
+    turns: Sequence[Mapping[str, Any]] = (),
 ) -> Source:
     """What gives a study its trials.
 
@@ -107,16 +108,23 @@ def source_of(
         direction: "max" or "min", whichever score is better.
         base: what everything outside the space is.
         known: trials that there are already; see `Asked`.
+        turns: values of some names that trials take in turn; none: all are drawn.
     """
     if sampler in ("random", "grid"):
-        return Drawn(draw(space, trials, seed, base), batch)
+        return Drawn(draw(space, trials, seed, base, turns), batch)
     from hyperjax.studies.asking import Asked
 
-    return Asked(sampler, space, 64 if trials is None else trials, batch, seed, direction, known)
+    return Asked(sampler, space, 64 if trials is None else trials, batch, seed, direction, known, turns)
 
 
-def draw(space: Space, trials: int | None, seed: int, base: Recipe | None = None) -> list[dict[str, Any]]:
-    """The values of each trial.
+def draw(
+    space: Space,
+    trials: int | None,
+    seed: int,
+    base: Recipe | None = None,
+    turns: Sequence[Mapping[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """The values of each trial; `turns` as in `source_of`.
 
     A space of lists alone is a grid: all of it in order when `trials` is None or reaches its size, else a sample
     without repetition; combinations that differ only in what cannot matter count once, and those that break a
@@ -131,7 +139,8 @@ def draw(space: Space, trials: int | None, seed: int, base: Recipe | None = None
     """
     if not space.is_grid:
         count = 64 if trials is None else trials
-        return [space.sample(np.random.default_rng([seed, number])) for number in range(count)]
+        own: Sequence[Mapping[str, Any]] = turns or ({},)
+        return [space.sample(np.random.default_rng([seed, n]), own[n % len(own)]) for n in range(count)]
     size = math.prod(len(entry) for entry in space.searched.values())
     found: dict[str, dict[str, Any]] = {}
     broken: Counter[str] = Counter()
@@ -150,7 +159,7 @@ def draw(space: Space, trials: int | None, seed: int, base: Recipe | None = None
         rng = np.random.default_rng(seed)
         seen: set[str] = set()
         while len(found) < trials and len(seen) < size and (found or broken.total() < MOST_DRAWS):
-            values = space.sample_freely(rng)
+            values = space.sample_freely(rng) | dict(turns[len(found) % len(turns)] if turns else {})
             seen.add(repr(values))
             take(values)
     if not found:

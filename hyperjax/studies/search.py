@@ -19,6 +19,7 @@ from hyperjax.studies.pruners import check_pruner, is_optunas
 from hyperjax.studies.pruning import Pruning, longest
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.reviving import Held
+from hyperjax.studies.roles import combinations, scientific_names
 from hyperjax.studies.rounds import Rounds, batch_for
 from hyperjax.studies.samplers import BEFOREHAND, check_sampler, source_of
 from hyperjax.studies.space import Space
@@ -62,6 +63,7 @@ def study(
     pruner: Any = None,
     batch: int | None = None,
     recipe: Recipe | None = None,
+    scientific: str | Sequence[str] = (),
     metric: str | None = None,
     budget: Any = None,
     min_gain: float | None = None,
@@ -103,6 +105,9 @@ def study(
             ones keep the hardware busy. None: all where scores change nothing, else what keeps this machine busy, and
             at least a sixteenth of the trials.
         recipe: what everything outside the space is; None is `Recipe()`.
+        scientific: names of lists whose values are to be compared; everything else that varies is a nuisance, tuned for
+            each of them. Their values (all combinations of several) are taken in turn, so that each has as many trials
+            as the others, and `study.isolate(name)` compares them at their best. None may be pruned before the others.
         metric: what ranks instead of the task's own: "loss" or the name of a metric of the task, on the validation set.
         budget: what it may cost: seconds, or text such as "90s", "10m", "1.5h" (of this call, compiling included; what
             has finished by then is the study), or "5000 epochs" or `hj.epochs(5000)`, of all runs together. A trial is
@@ -161,6 +166,9 @@ def study(
         positive_integer("batch", batch)
     if shared and (storage is None or not isinstance(sampler, str)):
         raise ValueError(f"shared must be False without a storage or with a sampler object, got {shared!r}")
+    compared = scientific_names(scientific, space)
+    if compared and pruner is not None:
+        raise ValueError(f"pruner must be None where values are compared, each at its best, got {pruner!r}")
     limit = budget_of(budget)
     if min_gain is not None:
         within("min_gain", min_gain, 0.0)
@@ -183,15 +191,16 @@ def study(
     with contextlib.ExitStack() as held:
         if storage is not None:
             whole = None if together == sys.maxsize else together
-            compared = trials if whole is None and pruning is not None else None
-            race = (None if pruning is None else pruning.conditions["pruner"], compared)
-            same = identity(task, space, recipe, chosen, int(seed), sampler, *race, whole, layout, width)
+            raced = trials if whole is None and pruning is not None else None
+            race = (None if pruning is None else pruning.conditions["pruner"], raced)
+            same = identity(task, space, recipe, chosen, int(seed), sampler, *race, whole, layout, width, compared)
             kept = (storage, name, folder, task.direction, space, same, batch, layout, shared)
             archive = held.enter_context(_archived(*kept))
             together, known = archive.identity["batch"] or sys.maxsize, archive.known
         if together == sys.maxsize and not at_once:  # begun without anything that looks between batches
             together = batch_for(64, layout)
-        source = source_of(sampler, space, trials, together, int(seed), task.direction, recipe, known)
+        turns = combinations(compared, space) if compared else ()
+        source = source_of(sampler, space, trials, together, int(seed), task.direction, recipe, known, turns)
         if archive is not None:
             archive.put_asked(0 if open_ended else source.total)
         after = partial(_called, callbacks, lambda: result(tested=False)) if callbacks else None
@@ -218,6 +227,7 @@ def study(
             continuous=frozenset(n for n, entry in ranges.items() if not entry.integer),
             ranges=ranges,
             fixed={name: text for name, text in space.described().items() if name not in searched},
+            scientific=compared,
             default=space.default(recipe),
             test=_on_test(task, made, task.direction) if tested else {},
             _room=rounds.room,

@@ -120,12 +120,12 @@ class Space:
         options = [entry if isinstance(entry, list) else [entry] for entry in self.entries.values()]
         return (dict(zip(self.entries, values, strict=True)) for values in itertools.product(*options))
 
-    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        """One value for each name, independently, drawn again while a constraint is broken.
+    def sample(self, rng: np.random.Generator, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One value for each name, independently but for those given, drawn again while a constraint is broken.
 
         Raises: ValueError that names the constraints when they leave nothing.
         """
-        return self.constraints.kept(lambda: self.sample_freely(rng))
+        return self.constraints.kept(lambda: self.sample_freely(rng) | dict(given or {}))
 
     def sample_freely(self, rng: np.random.Generator) -> dict[str, Any]:
         """One value for each name, whatever the constraints say."""

@@ -18,6 +18,7 @@ from hyperjax.studies.isolating import Isolation, isolate
 from hyperjax.studies.joint import JointEffect, joint_effect
 from hyperjax.studies.ordering import best_first
 from hyperjax.studies.ranges import Range
+from hyperjax.studies.roles import roles
 from hyperjax.studies.winner import Winner
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
@@ -117,6 +118,7 @@ class Study:
         wider: name of `edges` -> the range to search next, as `Space.widened` has it; the same where its field allows
             no more.
         fixed: name -> the one value that the space gave it, as text.
+        scientific: the searched names whose values are compared; see `roles`.
         test: metrics of the best trial on the test set, empty when the task has none.
         default: the recipe of who searches nothing: the study's `recipe` with the space's fixed values.
         winner: what fresh seeds say of the best trials, from `hyperjax.studies.confirm`.
@@ -134,6 +136,7 @@ class Study:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     wider: Mapping[str, Range] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
+    scientific: tuple[str, ...] = ()
     test: Mapping[str, float] = field(default_factory=dict)
     default: Recipe | None = None
     winner: Winner | None = None
@@ -196,6 +199,14 @@ class Study:
             raise ValueError("study must have been searched with a pruner in this process to be revived, got another")
         revived: Study = self._held.revive(self, count)
         return revived
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Name -> "scientific" (compared), "nuisance" (tuned for each value of those) or "fixed".
+
+        Source: Godbole et al. 2023, Deep Learning Tuning Playbook.
+        """
+        return roles(self.space, self.fixed, self.scientific)
 
     @property
     def edges(self) -> dict[str, str]:
