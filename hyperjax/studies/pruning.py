@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from hyperjax.studies.pruners import RULES, Standing, pruner_of
+from hyperjax.studies.pruners import RULES, Standing, is_optunas, pruner_of
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.space import Space
 from hyperjax.training.cohort import Cohort
+from hyperjax.training.cohort_store import CohortStore
 from hyperjax.training.engine import Engine
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
+SECONDS_BETWEEN_STATES = 30.0  # of a race, where they are kept
 STATES_KEPT = 2**30  # bytes for the states of pruned trials, unless somebody says otherwise
 
 
@@ -76,13 +78,17 @@ class Pruning:
         ended = [run.finished and not run.diverged for own in runs for run in own]
         self._before += list(self._means(trials, found, ended, self._epochs))
 
-    def race(self, engine: Engine, trials: range, on_end: Callable[[int], None]) -> dict[str, Any]:
+    def race(
+        self, engine: Engine, trials: range, on_end: Callable[[int], None], store: CohortStore | None = None
+    ) -> dict[str, Any]:
         """Train the trials of a batch, as far as they get.
 
         Args:
             engine: with the batch's recipes, made with our `segment_epochs`.
             trials: their numbers.
             on_end: called with how many trials have ended or were pruned since it was called last.
+            store: where the batch is kept between its segments, and goes on from; None: nowhere. A pruner of Optuna's
+                remembers what it was told, so its races are kept nowhere.
         Returns: how it was done.
         """
         engine.compile()
@@ -95,6 +101,9 @@ class Pruning:
         firsts = range(members.start, members.stop, self._seeds)
         self._members |= {trial: range(at, at + self._seeds) for trial, at in zip(trials, firsts, strict=True)}
         racing = list(trials)
+        store = None if is_optunas(self._given) else store
+        judged = 0 if store is None else self._go_on(store, trials, members)
+        kept = time.monotonic()
 
         def look() -> None:
             before = len(racing)
@@ -102,17 +111,45 @@ class Pruning:
             if len(racing) < before:
                 on_end(before - len(racing))
 
+        def keep() -> None:
+            nonlocal kept
+            if store is not None and time.monotonic() - kept > SECONDS_BETWEEN_STATES:  # when it is changes no result
+                told = {str(trial): self.pruned[trial] for trial in trials if trial in self.pruned}
+                store.save(self.cohort, members, {"judged": judged, "pruned": told})
+                kept = time.monotonic()
+
+        def advance(begin: int, end: float) -> None:
+            stops = range(begin + self.segment_epochs, int(min(end, self._epochs)), self.segment_epochs)
+            for epoch in stops if store is not None else ():
+                self.cohort.advance(epoch)
+                keep()
+            self.cohort.advance(end)
+
+        look()
         for epoch in self.rungs:
-            self.cohort.advance(epoch)
+            if epoch <= judged:
+                continue
+            advance(judged, epoch)
             look()
             if racing:
                 self._judge(trials, racing, epoch)
                 look()
-        self.cohort.advance()
+            judged = epoch
+            keep()
+        advance(judged, math.inf)
         look()
         self._before += list(self._scores(trials, self._epochs))
         self._make_room()
         return engine.conditions(time.perf_counter() - begin)
+
+    def _go_on(self, store: CohortStore, trials: range, members: range) -> int:
+        """Put a batch where its store has it; the epoch at which it was judged last."""
+        told = store.load(self.cohort, members)
+        if told is None:
+            return 0
+        self.pruned |= {int(trial): epoch for trial, epoch in told["pruned"].items()}
+        self.cohort.hold([m for trial in trials if trial in self.pruned for m in self.members(trial)])
+        return int(told["judged"])
 
     def runs_of(self, trial: int) -> tuple[Run, ...] | None:
         """A trial's runs, one a seed; None while it races."""

@@ -18,6 +18,7 @@ from hyperjax.studies.space import Space
 from hyperjax.studies.study import Trial
 from hyperjax.tasks import Task
 from hyperjax.training.checkpoint import Checkpoint
+from hyperjax.training.cohort_store import CohortStore
 from hyperjax.training.engine import Engine
 from hyperjax.training.mapping import resolved
 from hyperjax.training.recipe import Recipe
@@ -194,9 +195,15 @@ class Rounds:
         engine = self._compiled(trials.start, list(trials))
         if progress is not None and announce:
             progress(trials.start, self._total)
-        self._add(pruning.race(engine, trials, self._counted(trials.start, progress)))
+        states = None if self._archive is None else self._archive.states(trials.start, len(trials))
+        store = None if states is None else CohortStore(states)
+        if store is not None and not (store.exists() or self._at_stake(engine) > MOST_AT_STAKE):
+            store = None
+        self._add(pruning.race(engine, trials, self._counted(trials.start, progress), store))
         for trial in trials:
             self._keep(trial)
+        if store is not None and self._archive is not None:
+            self._archive.forget_states()
         return True
 
     def _recall(self, number: int) -> bool:
@@ -256,6 +263,11 @@ class Rounds:
         if self._archive is not None:
             self._archive.put_widths(self._widths)
         return engine
+
+    @staticmethod
+    def _at_stake(engine: Engine) -> float:
+        """Seconds of a race that nobody loses, by its operations on one core."""
+        return sum(g.trainer.seconds(int(one.steps)) for g in engine.groups for one in g.settings)
 
     def _note_widths(self, engine: Engine, trials: Sequence[int]) -> None:
         for group in engine.groups:

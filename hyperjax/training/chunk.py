@@ -66,6 +66,11 @@ class Chunk:
         chunk._look()
         return chunk
 
+    def apart(self) -> "Chunk":
+        """The same chunk, kept in no store from now on."""
+        self._store = None
+        return self
+
     def become(self, members: list[int], roots: np.ndarray, settings: Sequence[Settings]) -> None:
         """Go on as other members, from the rows that are here."""
         self.members, self.roots, self.settings, self.done = members, roots, _stacked(settings), False

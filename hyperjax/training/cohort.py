@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from hyperjax.training.chunk import Block, Chunk, block_of
+from hyperjax.training.chunk_store import ChunkStore
 from hyperjax.training.engine import Engine
 from hyperjax.training.feeding import Fed, Feed
 from hyperjax.training.harvest import to_run
@@ -156,6 +157,25 @@ class Cohort:
         self._left |= {member: replace(self.run(member), _model=_dropped) for member in dropped}
         for group in self._groups.values():
             group.chunks = _without(group.chunks, dropped)
+        self._look()
+
+    def chunks(self, members: Collection[int]) -> list[Chunk]:
+        """The chunks of some members, which share them with no others."""
+        known = self._known(members)
+        return [c for group in self._groups.values() for c in group.chunks if known.issuperset(c.members)]
+
+    def restore(self, kept: Sequence[tuple[list[int], ChunkStore]]) -> None:
+        """Put members where their stores have them."""
+        made: list[tuple[_Group, Chunk]] = []
+        for members, store in kept:
+            own = [self._members[member] for member in members]
+            group = own[0].group
+            chunk = Chunk(group.trainer, members, [m.settings for m in own], [m.seed for m in own], store)
+            chunk.begin(group.width)
+            made.append((group, chunk.apart()))
+        for group in self._groups.values():
+            new = [chunk for its, chunk in made if its is group]
+            group.chunks = [*_without(group.chunks, {member for chunk in new for member in chunk.members}), *new]
         self._look()
 
     def run(self, member: int) -> Run:

@@ -10,6 +10,7 @@ import hyperjax as hj
 from hyperjax.studies import StudyInterrupted
 from hyperjax.studies.pruners import median, successive_halving, threshold
 from hyperjax.studies.pruning import Pruning
+from hyperjax.training.chunk import Block
 from tests.studies.test_pruners import raced
 from tests.studies.test_study import made
 from tests.training.made import classes
@@ -251,3 +252,30 @@ def test_a_job_of_several_processes_is_refused(task, monkeypatch):
         hj.study(task, SPACE, trials=4, pruner="median")
     with pytest.raises(ValueError, match="got 'medium'; did you mean 'median'"):
         hj.study(task, SPACE, trials=4, pruner="medium")
+
+
+def test_a_race_that_was_killed_goes_on_from_what_was_kept(task, full, halved, tmp_path, monkeypatch):
+    monkeypatch.setattr("hyperjax.studies.pruning.SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setattr("hyperjax.studies.rounds.MOST_AT_STAKE", 0.0)
+    trained, advance = [], Block.advance
+
+    def counted(block, fed, keep=True):
+        trained.append(block.moving)
+        if len(trained) == stop:
+            raise KeyboardInterrupt
+        advance(block, fed, keep)
+
+    monkeypatch.setattr(Block, "advance", counted)
+    asked = {"trials": TRIALS, "seeds": 2, "width": 4, "pruner": "successive_halving", "storage": tmp_path}
+    stop, parts = 13, []
+    while True:  # again and again, each time a little further
+        trained.clear()
+        try:
+            study = hj.study(task, SPACE, **asked)
+            break
+        except StudyInterrupted:
+            parts.append(sum(trained[:-1]))
+    assert len(parts) > 1 and all(parts)
+    agree(study, full)
+    assert ends(study) == ends(halved) and [t.score for t in study.trials] == [t.score for t in halved.trials]
+    assert not list(tmp_path.rglob("about.json"))  # the states are deleted at the end
