@@ -78,6 +78,10 @@ def study(
             metavar="N",
         ),
     ] = None,
+    ahead: Annotated[
+        bool,
+        typer.Option("--ahead", help="Draw a batch while the one before it trains: it learns one batch later."),
+    ] = False,
     scientific: Annotated[
         str | None,
         typer.Option(
@@ -182,7 +186,7 @@ def study(
     keep_compiled_programs(cache)
     console = Console(stderr=as_json)
     asked: dict[str, Any] = {"trials": count, "seeds": blocks, "seed": start, "sampler": sampler, "batch": together}
-    asked |= {"metric": metric, "budget": budget, "min_gain": gain}
+    asked |= {"metric": metric, "budget": budget, "min_gain": gain, "ahead": ahead}
     asked["scientific"] = compared
     asked |= {"pruner": pruner, "storage": where, "name": name, "folder": folder}
     asked["shared"] = storage is not None and pruner is None

@@ -68,26 +68,25 @@ class Asked:
         self._turns = turns or ({},)
         self._sign = -math.inf if direction == "max" else math.inf
         self._distributions = to_optuna(space)
-        self._open: list[tuple[optuna.Trial, dict[str, Any]]] = []
-        self._batches = 0
+        self._open: list[list[tuple[optuna.Trial, dict[str, Any]]]] = []  # batches that are not told, the oldest first
+        self._batches = self._asked = 0
         self._study = study_in_memory(direction)
 
     def ask(self) -> list[dict[str, Any]]:
-        """The values of the next batch; none when all trials are told or the sampler has stopped."""
-        count = 0 if self._study.stopped else min(self._batch, self.total - len(self.told))
+        """The values of the next batch; none when all trials were asked for or the sampler has stopped."""
+        count = 0 if self._study.stopped else min(self._batch, self.total - self._asked)
         rng = np.random.default_rng([self._seed, self._batches])
         sampler = self._sampler
         with quiet():
             self._study.sampler = self._built(sampler) if isinstance(sampler, str) else sampler
-            first = len(self.told)
-            self._open = [
-                self._again(n) if n in self._known else self._one(rng, n) for n in range(first, first + count)
-            ]
-        self._batches += 1
-        return [values for _, values in self._open]
+            numbers = range(self._asked, self._asked + count)
+            batch = [self._again(number) if number in self._known else self._one(rng, number) for number in numbers]
+        self._batches, self._asked = self._batches + 1, self._asked + count
+        self._open.append(batch)
+        return [values for _, values in batch]
 
     def tell(self, scores: Sequence[float], pruned: Sequence[int | None] = ()) -> None:
-        """The scores of that batch, and the epochs at which those of them that were pruned had got them.
+        """The scores of the oldest batch without, and the epochs at which those of them that were pruned had got them.
 
         What diverged is told as infinitely bad, not as failed: TPE passes failed trials over, and would go on where
         training blows up; CMA-ES and NSGA-II wait until a generation is full of trials that did not fail. What was
@@ -95,7 +94,8 @@ class Asked:
         as of any other.
         """
         with quiet():
-            for (trial, values), score, epoch in zip(self._open, scores, pruned or [None] * len(scores), strict=True):
+            batch = self._open.pop(0)
+            for (trial, values), score, epoch in zip(batch, scores, pruned or [None] * len(scores), strict=True):
                 value = self._sign if math.isnan(score) else score
                 if epoch is None or self._sampler in COMPLETE_ALONE:
                     self._study.tell(trial, value)
@@ -103,7 +103,6 @@ class Asked:
                     trial.report(value, epoch)
                     self._study.tell(trial, state=TrialState.PRUNED)
                 self.told.append((values, score))
-        self._open = []
 
     def _again(self, number: int) -> tuple[optuna.Trial, dict[str, Any]]:
         """A trial that is known."""

@@ -27,6 +27,7 @@ def identity(
     layout: str,
     width: int | None,
     scientific: Sequence[str] = (),
+    ahead: bool = False,
 ) -> dict[str, Any]:
     """What a study is, ready for JSON.
 
@@ -38,6 +39,7 @@ def identity(
         batch: trials of a round; None: all.
         layout, width: of the members, "auto" and None where the engine decides.
         scientific: names whose values are compared.
+        ahead: whether a batch is drawn while the one before it trains.
     """
     from optuna.distributions import distribution_to_json
 
@@ -58,6 +60,7 @@ def identity(
         "seed": seed,
         "sampler": sampler if isinstance(sampler, str) else type(sampler).__name__,
         **({} if pruner is None else {"pruner": pruner, "trials": trials}),
+        **({"ahead": True} if ahead else {}),
         **({"scientific": list(scientific)} if scientific else {}),
         "batch": batch,
         "layout": layout,

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -47,6 +48,7 @@ class Rounds:
         archive: what there is of the study already, and where it is kept; None: nowhere.
         ending: what may end it before the source is dry; None: nothing.
         after: called after each batch; True ends it.
+        ahead: whether a batch is drawn while the one before it trains.
         total: trials in all for `progress`, 0 where that is not known; None: the source's.
     """
 
@@ -64,6 +66,7 @@ class Rounds:
         archive: "Archive | None" = None,
         ending: Ending | None = None,
         after: Callable[[], bool] | None = None,
+        ahead: bool = False,
         total: int | None = None,
     ):
         self.values: list[dict[str, Any]] = []
@@ -75,6 +78,8 @@ class Rounds:
         self.width: int | None = None  # of the narrowest chunks that are compiled
         self._pruning = pruning
         self._archive, self._ending, self._after = archive, ending, after
+        self._drawing = ThreadPoolExecutor(1, "hyperjax-sampler") if ahead else None
+        self._drawn: Future[list[dict[str, Any]]] | None = None  # the next batch, while this one trains
         self._total = source.total if total is None else total
         self._widths = {} if archive is None else archive.widths  # of chunks by structure; by "", of any other one
         self._programs: set[int] = set()
@@ -82,7 +87,7 @@ class Rounds:
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Train until the source is dry, or something ends it; `progress` as in `study`."""
-        with contextlib.suppress(BudgetSpent):
+        with contextlib.suppress(BudgetSpent), self._drawing or contextlib.nullcontext():
             self._run(progress)
 
     def _run(self, progress: Callable[[int, int], None] | None) -> None:
@@ -96,6 +101,8 @@ class Rounds:
             compiled = compiled or trained
             if self._ended(trials):
                 break
+            if self._drawn is not None:  # a source does one thing at a time
+                wait([self._drawn])
             self._source.tell([self._score(trial) for trial in trials], [self.pruned_at(trial) for trial in trials])
         if progress is not None and not compiled:  # all was there
             progress(len(self.recipes), self._total)
@@ -159,7 +166,9 @@ class Rounds:
 
     def _ask(self) -> int:
         begin = time.perf_counter()
-        drawn = self._source.ask()
+        drawn = self._source.ask() if self._drawn is None else self._drawn.result()
+        if self._drawing is not None:
+            self._drawn = self._drawing.submit(self._source.ask)
         self.conditions["sampling_seconds"] += time.perf_counter() - begin
         recipes = [self._space.recipe(values, self._base) for values in drawn]
         count = len(drawn)

@@ -35,7 +35,7 @@ class Source(Protocol):
         """The values of the next batch; none at the end."""
 
     def tell(self, scores: Sequence[float], pruned: Sequence[int | None] = ()) -> None:
-        """The scores of the batch that was asked for last, NaN for what diverged; and the epochs of pruned ones."""
+        """The scores of the oldest batch that has none, NaN for what diverged; and the epochs of pruned ones."""
 
 
 def check_sampler(sampler: Any, space: Space | None = None) -> None:

@@ -62,6 +62,7 @@ def study(
     sampler: Any = "random",
     pruner: Any = None,
     batch: int | None = None,
+    ahead: bool = False,
     recipe: Recipe | None = None,
     scientific: str | Sequence[str] = (),
     metric: str | None = None,
@@ -104,6 +105,9 @@ def study(
         batch: trials that are trained together before a sampler sees their scores. Smaller ones learn sooner, larger
             ones keep the hardware busy. None: all where scores change nothing, else what keeps this machine busy, and
             at least a sixteenth of the trials.
+        ahead: True: a batch is drawn while the one before it trains, by the scores of all before that: drawing costs no
+            time beside training that is longer, and what a batch teaches is used one batch later. For samplers that are
+            slow (the Gaussian process) or hardware that leaves the processor idle.
         recipe: what everything outside the space is; None is `Recipe()`.
         scientific: names of lists whose values are to be compared; everything else that varies is a nuisance, tuned for
             each of them. Their values (all combinations of several) are taken in turn, so that each has as many trials
@@ -193,7 +197,9 @@ def study(
             whole = None if together == sys.maxsize else together
             raced = trials if whole is None and pruning is not None else None
             race = (None if pruning is None else pruning.conditions["pruner"], raced)
-            same = identity(task, space, recipe, chosen, int(seed), sampler, *race, whole, layout, width, compared)
+            same = identity(
+                task, space, recipe, chosen, int(seed), sampler, *race, whole, layout, width, compared, ahead
+            )
             kept = (storage, name, folder, task.direction, space, same, batch, layout, shared)
             archive = held.enter_context(_archived(*kept))
             together, known = archive.identity["batch"] or sys.maxsize, archive.known
@@ -204,7 +210,7 @@ def study(
         if archive is not None:
             archive.put_asked(0 if open_ended else source.total)
         after = partial(_called, callbacks, lambda: result(tested=False)) if callbacks else None
-        ways: dict[str, Any] = {"ending": ending, "after": after, "total": 0 if open_ended else None}
+        ways: dict[str, Any] = {"ending": ending, "after": after, "ahead": ahead, "total": 0 if open_ended else None}
         rounds = Rounds(task, space, recipe, source, chosen, together, layout, width, pruning, archive, **ways)
         held = held.pop_all()
     named = sampler if isinstance(sampler, str) else type(sampler).__name__
@@ -240,6 +246,7 @@ def study(
                 **({} if open_ended and ending.reason is None else {"asked_trials": asked()}),
                 **({} if ending.reason is None else {"ended": ending.reason}),
                 "sampler": named,
+                **({"ahead": True} if ahead else {}),
                 "batch": min(together, source.total),
                 **({} if pruning is None else pruning.conditions),
                 **({} if archive is None else {"storage": archive.place, "trials_kept_before": len(archive.kept)}),

@@ -7,6 +7,7 @@ import pytest
 
 import hyperjax as hj
 from hyperjax.studies import StudyInterrupted
+from hyperjax.studies.asking import Asked
 from hyperjax.studies.rounds import batch_for
 from hyperjax.training.mapping import Population
 from tests.training.made import classes
@@ -105,3 +106,31 @@ def test_a_batch_keeps_the_machine_busy(monkeypatch):
     assert (batch_for(64, "map"), batch_for(1024, "map"), batch_for(64, "vmap")) == (32, 64, 64)
     with pytest.raises(ValueError, match="batch must be a whole number of at least 1, got 0"):
         hj.study(classes(), SPACE, batch=0)
+
+
+def test_drawn_ahead_a_batch_knows_the_scores_of_all_but_the_last(tmp_path):
+    task = classes()
+    space = hj.space(learning_rate=hj.log_uniform(1e-3, 1e-1), batch_size=10, epochs=2)
+    asked = {"trials": 24, "sampler": "tpe", "batch": 4, "seed": 1}
+    study = hj.study(task, space, ahead=True, **asked)
+    source, told, rates = Asked("tpe", space, 24, 4, 1, "max"), 0, []
+    batches = [source.ask(), source.ask()]
+    while batches:
+        rates += [values["learning_rate"] for values in batches.pop(0)]
+        source.tell([trial.score for trial in study.trials[told : told + 4]])
+        told += 4
+        if drawn := source.ask():
+            batches.append(drawn)
+    assert [trial.values["learning_rate"] for trial in study.trials] == rates
+    assert rates != [trial.values["learning_rate"] for trial in hj.study(task, space, **asked).trials]
+
+    def stop(done, total):
+        if done == 14:
+            raise KeyboardInterrupt
+
+    with pytest.raises(StudyInterrupted):
+        hj.study(task, space, ahead=True, storage=tmp_path, progress=stop, **asked)
+    again = hj.study(task, space, ahead=True, storage=tmp_path, **asked)
+    assert [trial.score for trial in again.trials] == [trial.score for trial in study.trials]
+    with pytest.raises(ValueError, match="ahead is True there and None here"):
+        hj.study(task, space, storage=tmp_path, **asked)
