@@ -39,8 +39,8 @@ def agreement(products: Products, confidence: float = 0.95) -> Estimate:
 
     >>> gradients = np.array([[3.0, 0.1], [3.1, -0.1], [2.9, 0.1], [3.0, -0.1]])
     >>> own, sums = (gradients**2).sum(1), gradients @ gradients.sum(0)
-    >>> agreement(Products(own[:, None], sums[:, None])).value.round(3)
-    0.998
+    >>> f"{agreement(Products(own[:, None], sums[:, None])).value:.3f}"
+    '0.998'
     """
     together, single, dropped = _means(products)
     spread, degrees = _covariance(dropped)
@@ -122,7 +122,7 @@ def _covariance(dropped: _Dropped) -> tuple[np.ndarray, np.ndarray]:
 
 def _limits(degrees: np.ndarray, confidence: float) -> np.ndarray:
     whole = np.maximum(np.asarray(degrees), 1).astype(int)
-    return np.vectorize(lambda n: _limit(min(int(n), 1000), confidence), otypes=[float])(whole)
+    return np.asarray(np.vectorize(lambda n: _limit(min(int(n), 1000), confidence), otypes=[float])(whole))
 
 
 @lru_cache
