@@ -1,14 +1,17 @@
 """What is wrong with a run, and what to change: measured on the user's own task, with the evidence."""
 
+from hyperjax.diagnostics.batch_cost import BatchCost, batch_cost
 from hyperjax.diagnostics.diagnostic import Diagnostic, Table
 from hyperjax.diagnostics.moments import Moment, Moments
 from hyperjax.diagnostics.noise_scale import NoiseScale, noise_scale
 
 __all__ = [
+    "BatchCost",
     "Diagnostic",
     "Moment",
     "Moments",
     "NoiseScale",
     "Table",
+    "batch_cost",
     "noise_scale",
 ]

@@ -1,0 +1,167 @@
+"""Nothing that does not fit ever runs, and what is advised follows from what was measured."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import hyperjax as hj
+from hyperjax.diagnostics import NoiseScale, batch_cost
+from hyperjax.diagnostics.batch_cost import BatchCost, BatchSize, _advice
+from hyperjax.diagnostics.batch_generalization import Generalization, paired_runs
+from hyperjax.diagnostics.largest_batch import CLOSE, largest_batch
+from hyperjax.diagnostics.step_cost import Memory, MemoryWatch, StepCost, Timing
+from hyperjax.statistics import Interval, mean_interval
+from tests.training.made import classes
+
+WIDTH = 2048
+RECIPE = hj.Recipe(optimizer="sgd", learning_rate=1e38, batch_size=8, epochs=1, model={"width": WIDTH})
+CRITICAL = Interval(20.0, 10.0, 30.0)
+NOISE = NoiseScale("made", (0, 1, 2), (CRITICAL,) * 3, (), (4.0, 3.0, 2.0), 8, CRITICAL, None, (), "", 1, 256, None)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A task whose steps need memory for hidden units of each example."""
+    return classes(examples=256)
+
+
+def test_memory_grows_by_what_a_hidden_layer_holds(wide):
+    small, large = (StepCost(wide, RECIPE, size).memory().needed for size in (64, 256))
+    layer = (256 - 64) * WIDTH * 4
+    assert 1 <= (large - small) / layer <= 8
+
+
+def test_what_does_not_fit_is_never_run(wide, monkeypatch):
+    needed = StepCost(wide, RECIPE, 64).memory().needed
+    ran, timed = [], StepCost.run
+    monkeypatch.setattr(StepCost, "run", lambda step: ran.append(step.batch_size) or timed(step))
+    calm = RECIPE.replace(learning_rate=0.08, batch_size=64)
+    monkeypatch.setattr("hyperjax.diagnostics.largest_batch.CLOSE", 1.5)  # fewer compilations
+    found = batch_cost(wide, calm, [8, 64, 256], noise=NOISE, memory=needed)
+    assert ran == [8, 64]
+    assert [each.seconds is None for each in found.costs] == [False, False, True]
+    assert 64 <= found.largest < 256
+    assert StepCost(wide, calm, found.largest).memory().needed <= needed
+    assert StepCost(wide, calm, math.ceil(found.largest * 1.5)).memory().needed > needed
+    assert found.memory_measured in ("process", "device")
+    for each in found.costs[:2]:
+        assert each.seconds.low <= each.seconds.median <= each.seconds.high
+        assert each.examples_a_second == pytest.approx(each.batch_size / each.seconds.median)
+    assert [each.gradient_variance for each in found.costs] == [3 / 8, 3 / 64, 3 / 256]
+    assert f"The largest batch that fits is {found.largest}." in found.answer
+    assert found.table.rows[2][1] == "does not fit"
+    assert [each.by for each in found.advice] == ["throughput", "noise scale", "time"]
+
+
+@pytest.mark.slow
+def test_sizes_are_compared_by_runs_of_equal_seeds_and_epochs():
+    task, recipe = classes(), hj.Recipe(optimizer="sgd", learning_rate=0.08, batch_size=32, epochs=2)
+    found = {each.batch_size: each for each in paired_runs(task, recipe, [8, 32], 32, 2)}
+    assert set(found) == {8, 32}
+    scores = []
+    for size, rate in ((8, 0.02), (32, 0.08)):  # SGD's goes with the batch size
+        scores.append(
+            [hj.fit(task, recipe.replace(batch_size=size, learning_rate=rate), seed=seed).score for seed in (0, 1)]
+        )
+        assert found[size].learning_rate == pytest.approx(rate)
+        assert found[size].score.mean == pytest.approx(np.mean(scores[-1]))
+    assert found[8].gain == pytest.approx(mean_interval(np.subtract(*scores)))
+
+
+def test_a_step_is_timed_without_its_compilation_and_whatever_its_rate(wide, monkeypatch):
+    step = StepCost(wide, RECIPE, 8)
+    step.memory()
+    ticks = itertools.count()
+    monkeypatch.setattr("hyperjax.diagnostics.step_cost.time.perf_counter", lambda: float(next(ticks)))
+    timing, rate, _ = step.run()
+    assert timing == Timing(*[1 / 64] * 3)  # a call of 64 steps between two ticks
+    assert rate == pytest.approx(8 * 64)
+    start = step._trainer.init.compile(step._settings, step._root)(step._settings, step._root)
+    after, record = step._compiled()(start, step._settings, step._root, step._data, np.int32(0))
+    assert int(after.step[0]) == 64 and np.isfinite(np.asarray(record.loss)).all()
+
+
+def test_memory_that_something_takes_is_seen():
+    with MemoryWatch() as watch:
+        held = np.ones(64 << 20, np.uint8)
+    assert watch.growth is None or watch.growth >= 0.9 * held.nbytes
+
+
+@pytest.mark.parametrize("known", [1, 8, 300])
+def test_the_largest_is_found_from_wherever_it_begins(known):
+    for limit in (0, 1, 2, 7, 299, 300, 301, 5_000, 99_999, 100_000):
+        asked = []
+        found = largest_batch(lambda size: asked.append(size) or size <= limit, known, 100_000)  # noqa: B023
+        if limit == 0:
+            assert found is None
+        elif limit >= 100_000:
+            assert (found, len(asked)) == (100_000, 1)
+        else:
+            assert found <= limit < max(found + 1, math.ceil(found * CLOSE))
+            assert len(asked) == len(set(asked)) < 24
+
+
+def made(size, seconds):
+    return BatchSize(size, Timing(seconds, seconds, seconds), 1.0, size / seconds, Memory(size, size), None, 1 / size)
+
+
+def test_each_reason_has_its_own_batch_size():
+    """Steps cost 1 ms and 10 us an example: hence 83, 95, 98.8 % of all throughput there is."""
+    costs = [made(size, 1e-3 + 1e-5 * size) for size in (8, 32, 128, 512, 2048, 8192)]
+    critical = Interval(500.0, 100.0, 1000.0)
+    found = {each.by: each for each in _advice(costs, critical, ())}
+    assert found["throughput"].batch_size == 2048
+    assert found["noise scale"].batch_size == 128
+    # (1 + 500 / B) (1e-3 + 1e-5 B) is least at sqrt(500 * 100) = 224
+    assert found["time"].batch_size == min((8, 32, 128, 512), key=lambda b: (1 + 500 / b) * (1 + b / 100))
+    assert "; 128 to 512 by the interval" in found["time"].reason
+    unknown = {each.by for each in _advice(costs, Interval(math.nan, 0.0, math.inf), ())}
+    assert unknown == {"throughput"}
+    endless = {each.by: each.batch_size for each in _advice(costs, Interval(math.inf, 50.0, math.inf), ())}
+    assert endless["noise scale"] == endless["time"] == 8192
+
+
+def result(**changes):
+    costs = (made(8, 1e-3), made(512, 2e-3))
+    critical = Interval(20.0, 10.0, 30.0)
+    given = {"task": "made", "device": "cpu", "in_use": 8, "costs": costs, "memory_free": 100}
+    given |= {"memory_measured": "process", "largest": 600, "examples": 1000, "critical_batch": critical}
+    given |= {"advice": _advice(costs, critical, ()), "generalization": (), "metric": "validation_accuracy"}
+    return BatchCost(**(given | changes))
+
+
+def test_disagreement_is_said():
+    found = result()
+    assert found.disagreement == 64
+    assert "disagree by a factor of 64: noise scale is for 8, throughput for 512." in found.answer
+    assert "agree to a factor of 2" in result(advice=found.advice[:1]).answer
+    assert "Even all 1000 training examples fit" in result(largest=1000).answer
+
+
+def test_what_generalizes_is_advised_only_where_it_is_shown():
+    def trained(size, low, high):
+        return Generalization(size, 0.1, Interval(0.9, 0.8, 1.0), Interval((low + high) / 2, low, high), 0)
+
+    base = Generalization(32, 0.1, Interval(0.9, 0.8, 1.0), Interval(0.0, 0.0, 0.0), 0)
+    worse = _advice([made(32, 1.0)], Interval(*[math.nan] * 3), [base, trained(8, -0.1, 0.2), trained(512, -0.3, -0.1)])
+    assert worse[-1][:2] == ("generalization", 32)
+    assert worse[-1].reason == "no size is shown better; 512 shown worse"
+    better = _advice([made(32, 1.0)], Interval(*[math.nan] * 3), [base, trained(8, 0.1, 0.2)])
+    assert better[-1][:2] == ("generalization", 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_sizes": [8, 47]}, "batch_sizes must be at most the 46 training examples of made, got 47"),
+        ({"batch_sizes": []}, "batch_sizes must hold at least one, got none"),
+        ({"batch_sizes": [0]}, "batch_sizes must be a whole number of at least 1, got 0"),
+        ({"memory": 0}, r"memory must be a number in \(0, inf\), got 0"),
+        ({"generalization": True, "seeds": 1}, "seeds must be at least 2, got 1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        batch_cost(classes(), hj.Recipe(batch_size=8), **given)
