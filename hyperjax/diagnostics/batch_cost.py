@@ -87,8 +87,8 @@ class BatchCost(Diagnostic):
     @property
     def answer(self) -> str:
         """What each reason is for, whether they disagree, and the largest batch that fits."""
-        each = "; ".join(f"{one.by}: {one.batch_size} ({one.reason})" for one in self.advice)
-        said = [f"Batch sizes for {self.task} on {self.device}, with {self.in_use} in use. By {each}."]
+        each = "; ".join(f"{one.batch_size} by {one.by} ({one.reason})" for one in self.advice)
+        said = [f"Batch sizes for {self.task} on {self.device}, with {self.in_use} in use: {each or 'none fits'}."]
         if self.disagreement > 2:
             low, high = (end(self.advice, key=lambda one: one.batch_size) for end in (min, max))
             said.append(
@@ -220,7 +220,7 @@ def batch_cost(
         largest=largest_batch(fits, in_use, available) if known else None,
         examples=available,
         critical_batch=noise.critical_batch,
-        advice=_advice(costs, noise.critical_batch, trained),
+        advice=_advice(costs, noise.critical_batch, in_use, trained),
         generalization=trained,
         metric=task.ranking,
     )
@@ -249,7 +249,9 @@ def _trained(
     return paired_runs(task, recipe, [fitting[place] for place in places], in_use, seeds)
 
 
-def _advice(costs: Sequence[BatchSize], critical: Interval, trained: Sequence[Generalization]) -> tuple[Advice, ...]:
+def _advice(
+    costs: Sequence[BatchSize], critical: Interval, in_use: int, trained: Sequence[Generalization]
+) -> tuple[Advice, ...]:
     """By each reason the batch size that it is for, of those that were measured."""
     ran = [(each.batch_size, each.seconds.median, each.examples_a_second or 0.0) for each in costs if each.seconds]
     if not ran:
@@ -272,20 +274,19 @@ def _advice(costs: Sequence[BatchSize], critical: Interval, trained: Sequence[Ge
             reason += f"; {between[0]} to {between[1]} by the interval of the noise scale"
         found.append(Advice("time", quickest(critical.mean), reason))
     if trained:
-        found.append(_by_generalization(trained))
+        found.append(_by_generalization(trained, in_use))
     return tuple(found)
 
 
-def _by_generalization(trained: Sequence[Generalization]) -> Advice:
+def _by_generalization(trained: Sequence[Generalization], in_use: int) -> Advice:
     alive = [each for each in trained if not math.isnan(each.gain.mean)]
     better = [each for each in alive if each.gain.low > 0]
     worse = [each.batch_size for each in alive if each.gain.high < 0]
-    in_use = next(each for each in trained if each.gain == (0.0, 0.0, 0.0))
     gone = f"; {', '.join(map(str, worse))} shown worse" if worse else ""
     if better:
         best = max(better, key=lambda each: each.gain.mean)
         return Advice("generalization", best.batch_size, f"shown better by {ranged(best.gain)}{gone}")
-    return Advice("generalization", in_use.batch_size, f"no size is shown better{gone}")
+    return Advice("generalization", in_use, f"no size is shown better{gone}")
 
 
 def _megabytes(count: int) -> str:

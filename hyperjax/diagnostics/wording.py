@@ -9,12 +9,12 @@ def plain(value: float, digits: int = 2) -> str:
     """A number to a few digits, as one says it.
 
     >>> plain(1234.5), plain(0.02345), plain(64), plain(float("inf"))
-    ('1200', '0.023', '64', 'any size')
+    ('1,200', '0.023', '64', 'any size')
     """
     if not math.isfinite(value):
         return "any size" if value > 0 else "unknown"
     rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:g}"
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:g}"
 
 
 def ranged(interval: Interval, digits: int = 2) -> str:

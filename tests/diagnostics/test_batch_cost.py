@@ -111,15 +111,15 @@ def test_each_reason_has_its_own_batch_size():
     """Steps cost 1 ms and 10 us an example: hence 83, 95, 98.8 % of all throughput there is."""
     costs = [made(size, 1e-3 + 1e-5 * size) for size in (8, 32, 128, 512, 2048, 8192)]
     critical = Interval(500.0, 100.0, 1000.0)
-    found = {each.by: each for each in _advice(costs, critical, ())}
+    found = {each.by: each for each in _advice(costs, critical, 8, ())}
     assert found["throughput"].batch_size == 2048
     assert found["noise scale"].batch_size == 128
     # (1 + 500 / B) (1e-3 + 1e-5 B) is least at sqrt(500 * 100) = 224
     assert found["time"].batch_size == min((8, 32, 128, 512), key=lambda b: (1 + 500 / b) * (1 + b / 100))
     assert "; 128 to 512 by the interval" in found["time"].reason
-    unknown = {each.by for each in _advice(costs, Interval(math.nan, 0.0, math.inf), ())}
+    unknown = {each.by for each in _advice(costs, Interval(math.nan, 0.0, math.inf), 8, ())}
     assert unknown == {"throughput"}
-    endless = {each.by: each.batch_size for each in _advice(costs, Interval(math.inf, 50.0, math.inf), ())}
+    endless = {each.by: each.batch_size for each in _advice(costs, Interval(math.inf, 50.0, math.inf), 8, ())}
     assert endless["noise scale"] == endless["time"] == 8192
 
 
@@ -128,7 +128,7 @@ def result(**changes):
     critical = Interval(20.0, 10.0, 30.0)
     given = {"task": "made", "device": "cpu", "in_use": 8, "costs": costs, "memory_free": 100}
     given |= {"memory_measured": "process", "largest": 600, "examples": 1000, "critical_batch": critical}
-    given |= {"advice": _advice(costs, critical, ()), "generalization": (), "metric": "validation_accuracy"}
+    given |= {"advice": _advice(costs, critical, 8, ()), "generalization": (), "metric": "validation_accuracy"}
     return BatchCost(**(given | changes))
 
 
@@ -145,10 +145,12 @@ def test_what_generalizes_is_advised_only_where_it_is_shown():
         return Generalization(size, 0.1, Interval(0.9, 0.8, 1.0), Interval((low + high) / 2, low, high), 0)
 
     base = Generalization(32, 0.1, Interval(0.9, 0.8, 1.0), Interval(0.0, 0.0, 0.0), 0)
-    worse = _advice([made(32, 1.0)], Interval(*[math.nan] * 3), [base, trained(8, -0.1, 0.2), trained(512, -0.3, -0.1)])
+    worse = _advice(
+        [made(32, 1.0)], Interval(*[math.nan] * 3), 32, [base, trained(8, -0.1, 0.2), trained(512, -0.3, -0.1)]
+    )
     assert worse[-1][:2] == ("generalization", 32)
     assert worse[-1].reason == "no size is shown better; 512 shown worse"
-    better = _advice([made(32, 1.0)], Interval(*[math.nan] * 3), [base, trained(8, 0.1, 0.2)])
+    better = _advice([made(32, 1.0)], Interval(*[math.nan] * 3), 32, [base, trained(8, 0.1, 0.2)])
     assert better[-1][:2] == ("generalization", 8)
 
 

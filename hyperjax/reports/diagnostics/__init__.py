@@ -3,8 +3,17 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hyperjax.diagnostics import BatchCost, NoiseScale
+from hyperjax.reports.diagnostics.batch_cost import batch_cost_figures
+from hyperjax.reports.diagnostics.noise_scale import noise_scale_figures
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+__all__ = ["FIGURES"]
+
 # What `plot` draws of each kind of diagnostic, by headings; a kind that is not here has a page without figures.
-FIGURES: "dict[type, Callable[[Any], dict[str, Figure]]]" = {}
+FIGURES: "dict[type, Callable[[Any], dict[str, Figure]]]" = {
+    BatchCost: batch_cost_figures,
+    NoiseScale: noise_scale_figures,
+}
