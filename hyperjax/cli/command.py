@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hyperjax.cli import report, study, tasks
+from hyperjax.cli import batch_cost, noise_scale, report, study, tasks
 
 app = typer.Typer(
     name="hyperjax",
@@ -65,3 +65,5 @@ def _root(
 app.command()(tasks.tasks)
 app.command(epilog=study.EPILOG)(study.study)
 app.command(epilog=report.EPILOG)(report.report)
+app.command("noise-scale", epilog=noise_scale.EPILOG)(noise_scale.noise_scale)
+app.command("batch-cost", epilog=batch_cost.EPILOG)(batch_cost.batch_cost)
