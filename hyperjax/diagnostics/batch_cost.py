@@ -21,6 +21,7 @@ from hyperjax.tasks import Task
 from hyperjax.training.recipe import Recipe
 
 ENOUGH = 0.9  # of the best throughput
+UNSTEADY = 2.0  # times, between calls of the same program
 SMALLEST, SIZES = 8, 8  # batch sizes that are tried unless somebody names some
 COMPILING = 2  # programs at a time
 
@@ -85,6 +86,11 @@ class BatchCost(Diagnostic):
         return max(sizes) / min(sizes) if sizes else 1.0
 
     @property
+    def unsteady(self) -> float:
+        """The slowest call over the fastest, of the batch size where they differ most."""
+        return max((each.seconds.high / each.seconds.low for each in self.costs if each.seconds), default=1.0)
+
+    @property
     def answer(self) -> str:
         """What each reason is for, whether they disagree, and the largest batch that fits."""
         each = "; ".join(f"{one.batch_size} by {one.by} ({one.reason})" for one in self.advice)
@@ -97,6 +103,11 @@ class BatchCost(Diagnostic):
             )
         else:
             said.append("The reasons agree to a factor of 2.")
+        if self.unsteady > UNSTEADY:
+            said.append(
+                f"The machine was busy: calls of one size differed by up to {plain(self.unsteady)} times, so times are "
+                "rough."
+            )
         if self.largest is None:
             said.append("Nothing tells how much memory is free.")
         elif self.largest == self.examples:
@@ -253,7 +264,12 @@ def _advice(
     costs: Sequence[BatchSize], critical: Interval, in_use: int, trained: Sequence[Generalization]
 ) -> tuple[Advice, ...]:
     """By each reason the batch size that it is for, of those that were measured."""
-    ran = [(each.batch_size, each.seconds.median, each.examples_a_second or 0.0) for each in costs if each.seconds]
+    # By the fastest call: whatever else the machine does can only slow one down.
+    ran = [
+        (each.batch_size, each.seconds.low, (each.examples_a_second or 0.0) * each.seconds.median / each.seconds.low)
+        for each in costs
+        if each.seconds is not None
+    ]
     if not ran:
         return ()
     best = max(rate for _, _, rate in ran)

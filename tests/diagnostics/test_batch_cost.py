@@ -137,6 +137,10 @@ def test_disagreement_is_said():
     assert found.disagreement == 64
     assert "disagree by a factor of 64: noise scale is for 8, throughput for 512." in found.answer
     assert "agree to a factor of 2" in result(advice=found.advice[:1]).answer
+    assert "busy" not in found.answer
+    unsteady = found.costs[0]._replace(seconds=Timing(2e-3, 1e-3, 3e-3), examples_a_second=4000.0)
+    assert "differed by up to 3 times" in result(costs=(unsteady, found.costs[1])).answer
+    assert _advice((unsteady,), CRITICAL, 8, ())[0].reason.startswith("8,000 examples a second")  # of the fastest call
     assert "Even all 1000 training examples fit" in result(largest=1000).answer
 
 

@@ -173,6 +173,20 @@ def test_another_batch_size_needs_what_the_critical_one_says():
     assert (found.steps.mean * 3 - 1) * (found.examples.mean * 1.5 - 1) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("size", [4, 16, 64])
+def test_the_best_step_of_sgd_gains_as_much_as_the_form_with_the_hessian_says(size):
+    """Along w - rate g the loss falls by rate g.G - rate^2 g'Hg / 2; the gain of the best rate, with many batches."""
+    rng = np.random.default_rng(size)
+
+    def gain(size):
+        gradients = SLOPE + np.sqrt(COVARIANCE / size) * rng.normal(size=(20_000, SIZE))
+        return np.square((gradients @ SLOPE).mean()) / (2 * (np.square(gradients) @ CURVATURE).mean())
+
+    true = TRUE["with_hessian"]
+    predicted = tradeoff(Interval(true, true, true), size, 2 * size)
+    assert gain(size) / gain(2 * size) == pytest.approx(predicted.steps.mean, rel=0.02)
+
+
 def test_a_run_has_the_critical_size_of_where_it_makes_progress():
     """Two moments one step apart: (E1 + E2) / (S1 + S2) with what each needs at least, S = 1 / (1 + b / B), E = S b."""
     scale = np.array([10.0, np.inf])
