@@ -53,8 +53,11 @@ def agreement(products: Products, confidence: float = 0.95) -> Estimate:
         inside = v_together - 2 * ratio * v_both + ratio**2 * v_single - doubt * (v_together - tilt * v_both)
         half = limit * np.sqrt(np.maximum(inside, 0)) / np.abs(single) / (1 - doubt)
         middle = (ratio - doubt * tilt) / (1 - doubt)
+    low, high = middle - half, middle + half
     known = (doubt < 1) & (single > 0)  # else curvature goes either way, and nothing is known
-    low, high = np.where(known, middle - half, 0.0), np.where(known, middle + half, 1.0)
+    if np.shape(products.own)[-1] > 1:  # nor where it bends down along the noise, or along the gradient
+        known &= (low <= 1) & (high >= 0)
+    low, high = np.where(known, low, 0.0), np.where(known, high, 1.0)
     return Estimate(*(np.clip(each, 0.0, 1.0) for each in (np.where(known, ratio, np.nan), low, high)))
 
 
@@ -62,6 +65,7 @@ def noise_scale_of(products: Products, size: float = 1, confidence: float = 0.95
     """The gradient noise scale: tr(Sigma) / |G|^2, or tr(H Sigma) / (G'HG) from products by curvature, in examples.
 
     Where the true gradient cannot be told from 0 by these units, the interval has no upper end: `high` is infinite.
+    Where the loss bends down along the noise or the gradient, the form with the Hessian means nothing: `value` is NaN.
 
     Args:
         products: of the units' gradients; one scale for each place of the leading axes.

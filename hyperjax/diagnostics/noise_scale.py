@@ -32,7 +32,8 @@ class NoiseScale(Diagnostic):
         task: its name.
         steps: updates made at each moment.
         simple: tr(Sigma) / |G|^2 at each moment, with G the true gradient and Sigma the covariance of an example's.
-        with_hessian: tr(H Sigma) / (G'HG) at each moment, H the loss's Hessian; empty where it was not asked for.
+        with_hessian: tr(H Sigma) / (G'HG) at each moment, H the loss's Hessian; NaN where the loss bends down,
+            and empty where it was not asked for.
         variance: tr(Sigma) at each moment; a batch of B has a B-th of it.
         batch_size: in use.
         critical_batch: where steps and examples needed are each twice the least; from `simple`, over the whole run.
@@ -77,7 +78,7 @@ class NoiseScale(Diagnostic):
                         " the examples.")  # fmt: skip
         else:
             said[0] = said[0][:-1] + ", which cannot be told from it."
-        if self.critical_with_hessian is not None:
+        if self.critical_with_hessian is not None and not math.isnan(self.critical_with_hessian.mean):
             said.append(f"Weighed by the loss's curvature it is {ranged(self.critical_with_hessian)}.")
         unbounded = sum(math.isinf(each.high) for each in self.simple)
         if unbounded:

@@ -97,9 +97,17 @@ def test_where_the_gradient_is_nothing_the_interval_has_no_upper_end():
     assert np.all((found.low <= found.value) & (found.value <= found.high))
 
 
-def test_where_curvature_goes_both_ways_nothing_is_known():
-    own = np.random.default_rng(0).normal(size=(40, 1))
-    found = noise_scale_of(Products(own, own))
+@pytest.mark.parametrize("bend", ["both ways", "down along the noise", "down along the gradient"])
+def test_where_curvature_goes_down_nothing_is_known(bend):
+    gradients = np.array([3.0, 0.0]) + np.random.default_rng(0).normal(size=(100, 2)) * [0.1, 1.0]
+    curvature = {
+        "both ways": [0.11, -1.0],
+        "down along the noise": [1.0, -1.0],
+        "down along the gradient": [-1.0, 20.0],
+    }
+    own = np.square(gradients) @ curvature[bend]
+    sums = gradients @ (curvature[bend] * gradients.sum(0))
+    found = noise_scale_of(Products(*(np.stack([each, each], 1) for each in (own, sums))))
     assert np.isnan(found.value) and (found.low, found.high) == (0, np.inf)
 
 
