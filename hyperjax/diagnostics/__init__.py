@@ -4,6 +4,7 @@ from hyperjax.diagnostics.batch_cost import BatchCost, batch_cost
 from hyperjax.diagnostics.diagnostic import Diagnostic, Table
 from hyperjax.diagnostics.moments import Moment, Moments
 from hyperjax.diagnostics.noise_scale import NoiseScale, noise_scale
+from hyperjax.diagnostics.range_test import RangeTest, lr_range_test
 
 __all__ = [
     "BatchCost",
@@ -11,7 +12,10 @@ __all__ = [
     "Moment",
     "Moments",
     "NoiseScale",
+    "RangeTest",
+    "Table",
     "Table",
     "batch_cost",
+    "lr_range_test",
     "noise_scale",
 ]
