@@ -96,11 +96,10 @@ class RangeTest(Diagnostic):
 
     @property
     def table(self) -> Table:
-        """About a dozen of the rates."""
-        wanted = set(np.linspace(0, len(self.rates) - 1, 12).round().astype(int).tolist())
-        if self.suggestion is not None:
-            wanted.add(int(np.argmin(abs(np.log(self.rates / self.suggestion)))))
-        rows = tuple(self._row(place) for place in sorted(wanted))
+        """A dozen of the rates, evenly spaced in the logarithm, and the suggested one."""
+        wanted = [*np.geomspace(self.rates[0], self.rates[-1], 12), *([self.suggestion] if self.suggestion else [])]
+        near = {int(np.argmin(abs(np.log(self.rates / rate)))) for rate in wanted}
+        rows = tuple(self._row(place) for place in sorted(near))
         return Table(("rate", "loss reached", "lower than untrained by", "diverged", ""), rows)
 
     def _row(self, place: int) -> tuple[Any, ...]:

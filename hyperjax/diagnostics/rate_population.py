@@ -9,7 +9,8 @@ from hyperjax.diagnostics.rate_runs import STILL, RateRuns
 ENOUGH = 0.5  # that a rate of the safe interval makes
 GOOD = 0.9  # that the suggestion makes
 FINER = 8  # rates of a refinement
-FINE_ENOUGH = 1.02  # ratio of the rates on both sides of a crossing
+FINE_ENOUGH = 0.02  # logarithm of the ratio of the rates on both sides of a crossing
+MOST_REFINEMENTS = 3
 CONTROLS = 4  # rates at which shuffled targets are learnt
 
 
@@ -56,15 +57,15 @@ class RatePopulation:
         return np.where(np.isfinite(mean), mean, np.inf)
 
     def _refine(self) -> None:
-        """Train rates around the upper crossings, as long as that puts them closer together."""
-        while True:
+        """Train rates around the upper crossings, as often as that halves what lies between those next to one."""
+        for _ in range(MOST_REFINEMENTS):
             brackets = self.curve.brackets(ENOUGH, upwards=True)
             brackets = brackets[~np.isnan(brackets[:, 0])]
             if not len(brackets) or self.curve.progress[self.curve.best].min() <= 0:
                 return
-            widest = (brackets[:, 1] / brackets[:, 0]).max()
+            widest = float(np.log(brackets[:, 1] / brackets[:, 0]).max())
             finer = np.geomspace(brackets[:, 0].min(), brackets[:, 1].max(), FINER + 2)
-            if widest <= FINE_ENOUGH or finer[1] / finer[0] >= widest:
+            if widest <= FINE_ENOUGH or np.log(finer[1] / finer[0]) > widest / 2:
                 return
             more = self._last(self._runs.losses([float(rate) for rate in finer[1:-1]]))
             self.curve = self.curve.joined(RateCurve(finer[1:-1], self.untrained - more))
