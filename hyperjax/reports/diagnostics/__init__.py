@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hyperjax.diagnostics import BatchCost, NoiseScale
+from hyperjax.diagnostics import BatchCost, NoiseScale, RangeTest
 from hyperjax.reports.diagnostics.batch_cost import batch_cost_figures
 from hyperjax.reports.diagnostics.noise_scale import noise_scale_figures
+from hyperjax.reports.diagnostics.range_test import range_test_figures
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -16,4 +17,5 @@ __all__ = ["FIGURES"]
 FIGURES: "dict[type, Callable[[Any], dict[str, Figure]]]" = {
     BatchCost: batch_cost_figures,
     NoiseScale: noise_scale_figures,
+    RangeTest: range_test_figures,
 }
