@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hyperjax.cli import batch_cost, noise_scale, report, study, tasks
+from hyperjax.cli import batch_cost, lr_range, noise_scale, report, study, tasks
 
 app = typer.Typer(
     name="hyperjax",
@@ -67,3 +67,4 @@ app.command(epilog=study.EPILOG)(study.study)
 app.command(epilog=report.EPILOG)(report.report)
 app.command("noise-scale", epilog=noise_scale.EPILOG)(noise_scale.noise_scale)
 app.command("batch-cost", epilog=batch_cost.EPILOG)(batch_cost.batch_cost)
+app.command("lr-range", epilog=lr_range.EPILOG)(lr_range.lr_range)
