@@ -168,6 +168,8 @@ def lr_range_test(
     require(4 <= steps <= MOST_RECORDED_STEPS, f"steps must be in [4, {MOST_RECORDED_STEPS}], got {steps}")
     task.require_arrays("a range test")
     _require_classes(task)
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe must be a Recipe or None, got {recipe!r}")
     recipe = recipe or Recipe()
     runs = RateRuns(task, recipe, seeds_of(seeds), steps)
     test = RateRamp(runs, low, high) if method == "ramp" else RatePopulation(runs, low, high, rates)
@@ -198,7 +200,8 @@ def lr_range_test(
 def _reason(test: RatePopulation | RateRamp, runs: RateRuns) -> str | None:
     """Why the curve does not say which rate to take, by name; None where it does."""
     curve = test.curve
-    gains, last = curve.progress[curve.best], len(curve.rates) - 1
+    # Seeds begin with losses of different sizes, and progress goes with them: shares of those differ less.
+    start = np.abs(test.untrained)
     if runs.steps < FEWEST_STEPS:
         return "steps"
     if len(runs.seeds) < 2:
@@ -207,16 +210,16 @@ def _reason(test: RatePopulation | RateRamp, runs: RateRuns) -> str | None:
         return "diverged"
     if not np.any(curve.progress[np.isfinite(curve.progress)]):
         return "flat"
-    if not beyond_noise(gains):
+    if curve.means.argmax() == len(curve.rates) - 1 and np.isnan(curve.brackets(test.above, upwards=True)).all():
+        return "highest"
+    if not beyond_noise(curve.progress[curve.best] / start):
         return "noise"
     if curve.reaching(test.good) == 0:
         return "lowest"
-    if curve.means.argmax() == last and np.isnan(curve.brackets(test.above, upwards=True)).all():
-        return "highest"
     if _has_control(runs):
         # The task's targets are one order of all, which every seed has: one more variance than that of a mean.
         advantage = test.advantage(_shuffled(runs))
-        if not beyond_noise(advantage, more=1.0) or advantage.mean() < NOTICEABLE * curve.means.max():
+        if not beyond_noise(advantage / start, more=1.0) or advantage.mean() < NOTICEABLE * curve.means.max():
             return "targets"
     return None
 
