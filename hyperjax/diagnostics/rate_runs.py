@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from hyperjax.schedules import Schedule
@@ -12,6 +13,7 @@ from hyperjax.training.lowering import lower_together
 from hyperjax.training.recipe import Recipe
 
 STILL = 1e-6  # times the lowest rate: steps too small to move a weight, which no optimizer divides by
+EXAMPLES = 256  # whose outputs are compared
 
 
 class RateRuns:
@@ -55,3 +57,28 @@ class RateRuns:
             kept = run.losses if run.diverged_at is None else run.losses[: run.diverged_at]
             found[divmod(place, len(self.seeds))][: len(kept)] = kept
         return found
+
+    def changes(self, rate: float) -> dict[str, np.ndarray]:
+        """f64[seeds], the root mean square of what one step changes: of each weight by its path, and of "outputs".
+
+        Outputs are those of the first examples in evaluation mode, and are left out where a task has an objective.
+        """
+        one = self.recipe.replace(epochs=1 / self.per_epoch)
+        recipes = [one.replace(learning_rate=each) for each in (rate * STILL, rate)]
+        runs = Engine(self.task, recipes, self.seeds).run()
+        before, after = runs[: len(self.seeds)], runs[len(self.seeds) :]
+        found: dict[str, list[float]] = {}
+        for old, new in zip(before, after, strict=True):
+            weights = [jax.tree_util.tree_leaves_with_path(run._trained().weights) for run in (old, new)]  # type: ignore[misc]
+            pairs = {_named(path): (a, b) for (path, a), (_, b) in zip(*weights, strict=True)}
+            if self.task.objective is None:
+                inputs = jax.tree.map(lambda leaf: leaf[:EXAMPLES], self.task.arrays["train"][0])
+                pairs["outputs"] = (old.model(inputs), new.model(inputs))
+            for name, (a, b) in pairs.items():
+                difference = np.asarray(b, np.float64) - np.asarray(a, np.float64)
+                found.setdefault(name, []).append(float(np.sqrt(np.mean(difference**2))))
+        return {name: np.array(each) for name, each in found.items()}
+
+
+def _named(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")

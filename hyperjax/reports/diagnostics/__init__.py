@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hyperjax.diagnostics import BatchCost, NoiseScale, RangeTest
+from hyperjax.diagnostics import BatchCost, NoiseScale, RangeTest, Transfer
 from hyperjax.reports.diagnostics.batch_cost import batch_cost_figures
 from hyperjax.reports.diagnostics.noise_scale import noise_scale_figures
 from hyperjax.reports.diagnostics.range_test import range_test_figures
+from hyperjax.reports.diagnostics.transfer import transfer_figures
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -18,4 +19,5 @@ FIGURES: "dict[type, Callable[[Any], dict[str, Figure]]]" = {
     BatchCost: batch_cost_figures,
     NoiseScale: noise_scale_figures,
     RangeTest: range_test_figures,
+    Transfer: transfer_figures,
 }

@@ -1,0 +1,116 @@
+"""Where a rate is known to carry over it is said to, and where it is known to move."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+import hyperjax as hj
+from hyperjax.diagnostics import Transfer, transfer
+from hyperjax.diagnostics.rate_curve import RateCurve
+from hyperjax.diagnostics.transfer import _best, _less, _slope, _verdict, _wider
+from hyperjax.statistics import Interval, mean_interval
+from tests.training.made import classes
+
+INPUTS = 8
+
+
+class Net(nnx.Module):
+    """Two hidden layers, in the standard parametrization or in the maximal update one of Yang & Hu (arXiv:2011.14522):
+    f = width^(-1/2) c tanh(b tanh(width^(1/2) a x)), a, b and c of variance 1/width, here c 0; SGD's rate stays."""
+
+    def __init__(self, rngs, width=32, maximal=False):
+        def linear(inputs, outputs, deviation):
+            return nnx.Linear(
+                inputs, outputs, use_bias=False, kernel_init=nnx.initializers.normal(deviation), rngs=rngs
+            )
+
+        self.a = linear(INPUTS, width, width**-0.5 if maximal else INPUTS**-0.5)
+        self.b = linear(width, width, width**-0.5)
+        self.c = linear(width, 1, 1e-6)
+        self.scales = ((width / INPUTS) ** 0.5, width**-0.5) if maximal else (1.0, 1.0)
+
+    def __call__(self, x):
+        first, last = self.scales
+        return last * self.c(jax.nn.tanh(self.b(jax.nn.tanh(first * self.a(x)))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("maximal", [True, False])
+def test_width_transfer_is_known_of_two_parametrizations(maximal, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(128, INPUTS)).astype(np.float32)
+    y = np.sin(2 * x[:, :1] * x[:, 1:2]).astype(np.float32)
+    task = hj.Task(lambda rngs, width=32: Net(rngs, width, maximal), {"train": (x, y)}, loss="squared_error")
+    recipe = hj.Recipe(optimizer="sgd", batch_size="full")
+    result = transfer(task, recipe, sizes=(16, 32, 64, 128), low=1e-2, high=100.0, rates=24, steps=40)
+    outputs = result.coordinates["outputs"]
+    if maximal:
+        assert result.verdict == "carries"
+        assert outputs.low < 0 < outputs.high
+    else:
+        assert result.verdict == "moves"
+        assert -1 < result.slope.mean < -0.5
+        assert outputs.low < 1 < outputs.high  # all of width gradients move each output the same way
+        assert outputs.low > 0.5
+    assert set(result.coordinates) == {"a/kernel", "b/kernel", "c/kernel", "outputs"}
+    assert result.answer in hj.report(result, tmp_path / "page.html").read_text("utf-8")
+
+
+def test_over_the_data_every_part_holds_the_smaller_ones():
+    task = classes()
+    result = transfer(
+        task,
+        hj.Recipe(optimizer="sgd", batch_size=8),
+        "data",
+        (0.5, 0.7, 1.0),
+        low=1e-3,
+        high=1e3,
+        rates=12,
+        seeds=(0, 1),
+        steps=30,
+    )
+    assert isinstance(result, Transfer)
+    assert result.sizes.tolist() == [0.5, 0.7, 1.0]
+    assert result.coordinates == {}
+    assert len(result.table.rows) == 3
+    assert "data doubles" in result.answer
+    assert [trace.name for trace in hj.plot(result).data] == ["blows up", "best"]
+    parts = [{row.tobytes() for row in _less(task, share).data["train"][0]} for share in (0.25, 0.5, 1.0)]
+    assert [len(part) for part in parts] == [12, 23, 46]
+    assert parts[0] < parts[1] < parts[2]
+    assert len(_less(task, 0.5).data["validation"][0]) == len(task.data["validation"][0])
+
+
+def test_the_parts_of_it():
+    rates = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    progress = np.array([[0.1, 0.5, 1.0, 0.95, 0.2], [1.0, 0.3, 0.2, 0.1, -np.inf]]).T
+    found = _best(RateCurve(rates, progress))
+    np.testing.assert_allclose(found[0], (2 * 4 * 8 * 16) ** 0.25)
+    np.testing.assert_allclose(found[1], (1 * 1 * 1 * 2) ** 0.25)
+    sizes = np.log([1.0, 2.0, 4.0])
+    values = np.stack([-0.5 * sizes + 1, -1.5 * sizes + 3], 1)
+    np.testing.assert_allclose(_slope(sizes, values), mean_interval([-0.5, -1.5]))
+    assert _verdict(Interval(0.1, 0.05, 0.2)) == "carries"
+    assert _verdict(Interval(-0.8, -1.0, -0.6)) == "moves"
+    assert _verdict(Interval(-0.2, -0.6, 0.2)) == "undecided"
+    digits = hj.tasks.digits()
+    _, recipe = _wider(digits, hj.Recipe(), "widths", 48)
+    assert recipe.model == {"widths": (48, 48)}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"over": "depth"}, "over must be one of width, data, got 'depth'"),
+        ({"sizes": (16, 32)}, "sizes must be at least three"),
+        ({"sizes": (16, 32, 64.5)}, "sizes' width must be a whole number"),
+        ({"over": "data", "sizes": (0.5, 1.0, 2.0)}, "sizes' share must be a number in"),
+        ({"name": "breadth"}, "name must be one of .*width"),
+        ({"seeds": (0,)}, "seeds must be at least two"),
+        ({"low": 2.0, "high": 1.0}, "low must be below high"),
+    ],
+)
+def test_bad_arguments_are_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        transfer(classes(), hj.Recipe(batch_size=8), **given)
