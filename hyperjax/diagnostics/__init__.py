@@ -5,6 +5,7 @@ from hyperjax.diagnostics.diagnostic import Diagnostic, Table
 from hyperjax.diagnostics.moments import Moment, Moments
 from hyperjax.diagnostics.noise_scale import NoiseScale, noise_scale
 from hyperjax.diagnostics.range_test import RangeTest, lr_range_test
+from hyperjax.diagnostics.sharpness import Sharpness, sharpness
 from hyperjax.diagnostics.transfer import Transfer, transfer
 
 __all__ = [
@@ -14,10 +15,13 @@ __all__ = [
     "Moments",
     "NoiseScale",
     "RangeTest",
+    "Sharpness",
+    "Table",
     "Table",
     "Transfer",
     "batch_cost",
     "lr_range_test",
     "noise_scale",
+    "sharpness",
     "transfer",
 ]
