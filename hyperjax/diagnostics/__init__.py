@@ -6,6 +6,7 @@ from hyperjax.diagnostics.moments import Moment, Moments
 from hyperjax.diagnostics.noise_scale import NoiseScale, noise_scale
 from hyperjax.diagnostics.range_test import RangeTest, lr_range_test
 from hyperjax.diagnostics.sharpness import Sharpness, sharpness
+from hyperjax.diagnostics.signal import Signal, signal
 from hyperjax.diagnostics.transfer import Transfer, transfer
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "NoiseScale",
     "RangeTest",
     "Sharpness",
+    "Signal",
     "Table",
     "Table",
     "Transfer",
@@ -23,5 +25,6 @@ __all__ = [
     "lr_range_test",
     "noise_scale",
     "sharpness",
+    "signal",
     "transfer",
 ]

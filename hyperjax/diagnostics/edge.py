@@ -68,7 +68,7 @@ def edge_of(
         rises=rises,
         reached_at=None if reached is None else int(steps[known[reached]]),
         ratio=share,
-        where=_where(share) if has_limit else None,
+        where=_where(share, ratio[watched]) if has_limit else None,
         limit=float(limit[last]),
         learning_rate=float(rate[last]),
         largest_rate=stable if has_limit else math.nan,
@@ -81,7 +81,9 @@ def _reached(ratio: np.ndarray) -> int | None:
     return near[0] if near else None
 
 
-def _where(share: Interval) -> str:
+def _where(share: Interval, ratio: np.ndarray) -> str:
+    if len(ratio) < FEWEST:  # of a run that ended early
+        return "above" if ratio.min() > 1.0 else "unclear"
     if share.low >= NEAR[0] and share.high <= NEAR[1]:
         return "at"
     if share.high < NEAR[0]:
@@ -126,7 +128,7 @@ def sentences(edge: Edge, divides: bool, unknown: str | None) -> list[str]:
     if unknown is not None:
         return [*said, f"No limit of stability is known for {unknown}."]
     low, high = edge.ratio.low, edge.ratio.high
-    share = f"{edge.ratio.mean:.2f} of the limit, 95 % interval {low:.2f} to {high:.2f}"
+    share = f"{edge.ratio.mean:.2f} of the limit" + (f", 95 % interval {low:.2f} to {high:.2f}" if high < 1e3 else "")
     largest = f"{edge.largest_rate:.3g}"
     since = "" if edge.reached_at is None else f" from step {edge.reached_at} on"
     said.append(
