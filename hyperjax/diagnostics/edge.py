@@ -76,9 +76,13 @@ def edge_of(
 
 
 def _reached(ratio: np.ndarray) -> int | None:
-    """The first place that is near the limit, most of the places from there on being so too."""
+    """The first place that is near the limit, most of the places from there on being near it or above.
+
+    A run that begins far above leaves at once, in a leap or in divergence: it has reached the limit when it comes back.
+    """
     near = [place for place in range(len(ratio)) if min(ratio[place], np.median(ratio[place:])) >= REACHED]
-    return near[0] if near else None
+    back = [place for place in near if ratio[place] <= NEAR[1]]
+    return next(iter([*back, *near]), None)
 
 
 def _where(share: Interval, ratio: np.ndarray) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,9 @@ def _dead(first: Sequence[Layer], last: Sequence[Layer]) -> list[Fault]:
         return []
     share, now, then = max(rows, key=lambda row: row[0])
     before, name = then.statistics.dead, now.function or "rectified"
-    evidence = f"{share:.0%} of the {name} units behind {called(now.path)} pass nothing on at any example"
+    evidence = (
+        f"{share:.0%} of the {name} units behind {called(now.path)} pass nothing on at any example{_beside(rows)}"
+    )
     if before >= 0.5 * share:
         cause = "initial weights and biases"
         advice = "draw the biases nearer to 0 and the weights anew, or use leaky_relu or gelu"
@@ -64,7 +66,7 @@ def _saturated(first: Sequence[Layer], last: Sequence[Layer]) -> list[Fault]:
     before, spread = then.statistics.flat, _root_mean_square(now)
     evidence = (
         f"{share:.0%} of what the {now.function} behind {called(now.path)} reads lies where it is flat (root mean "
-        f"square {spread:.3g})"
+        f"square {spread:.3g}){_beside(rows)}"
     )
     if before >= 0.5 * share:
         cause = "initial scale"
@@ -123,6 +125,12 @@ def _updates(first: Sequence[Layer], last: Sequence[Layer]) -> list[Fault]:
 def update_share(layer: Layer) -> float:
     """Norm of the update as a share of the weights'; NaN where one of the two is not known or there are no weights."""
     return layer.update_norm / layer.weight_norm if layer.weight_norm > 0 else math.nan
+
+
+def _beside(rows: Sequence[Any]) -> str:
+    """That the worst is not alone."""
+    others = len(rows) - 1
+    return f" (and many of {others} other layer{'s' * (others > 1)})" if others else ""
 
 
 def _root_mean_square(layer: Layer) -> float:

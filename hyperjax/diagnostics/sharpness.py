@@ -100,19 +100,15 @@ class Sharpness(Diagnostic):
 
     @property
     def table(self) -> Table:
-        headings = ["step", "loss", "sharpness", "trace", "95 % interval"]
-        columns: list[Any] = [self.steps, self.loss, self.eigenvalue, [each.mean for each in self.trace]]
-        columns.append([f"{each.low:.4g} to {each.high:.4g}" for each in self.trace])
-        if self.divides and self.unknown is None:
-            headings.append("preconditioned")
-            columns.append(self.preconditioned)
+        columns: dict[str, Any] = {"step": self.steps, "loss": self.loss, "sharpness": self.eigenvalue}
         if self.unknown is None:
-            headings += ["limit", "ratio", "learning rate", "largest stable rate"]
-            columns += [self.limit, self.ratio, self.learning_rate, self.largest_rate]
-        headings.append("residual")
-        columns.append(np.fmax(self.residual, self.preconditioned_residual))
-        rows = zip(*(_plain(column) for column in columns), strict=True)
-        return Table(tuple(headings), tuple(rows))
+            columns |= {"preconditioned": self.preconditioned} if self.divides else {}
+            columns |= {"limit": self.limit, "share": self.ratio, "stable rate": self.largest_rate}
+        columns["trace"] = [f"{each.mean:.3g} ± {(each.high - each.low) / 2:.2g}" for each in self.trace]
+        if not self.converged.all():
+            columns["residual"] = np.fmax(self.residual, self.preconditioned_residual)
+        rows = zip(*(_plain(column) for column in columns.values()), strict=True)
+        return Table(tuple(columns), tuple(rows))
 
     def to_json(self) -> dict[str, Any]:
         """The public fields, and beside them what follows from them."""

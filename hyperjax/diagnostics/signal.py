@@ -19,6 +19,7 @@ from hyperjax.training.record import Run
 
 UNKNOWN = "some rectifier"
 NOTHING = "\N{EN DASH}"
+SHARES = ("dead", "saturated")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +90,13 @@ class Signal(Diagnostic):
     @property
     def table(self) -> Table:
         """Each layer at the first moment and at the last."""
-        measured = ("variance", "after it", "saturated", "dead", "zeros", "gradient norm", "update / weights")
-        shown = (self.variance, self.activation_variance, self.saturated, self.dead, self.zeros, self.gradient_norm)
+        measured = {"variance": self.variance, "dead": self.dead, "saturated": self.saturated}
+        measured |= {"gradient": self.gradient_norm, "update/weight": self.update_share}
         rows = []
         for place, name in enumerate(self.layers):
-            cells = [f"{column[0, place]:.3g} → {column[-1, place]:.3g}" for column in (*shown, self.update_share)]
-            cells = [NOTHING if cell == "nan → nan" else cell for cell in cells]
-            rows.append((name, self.kinds[place] or "not seen", self.activations[place] or NOTHING, *cells))
-        return Table(("layer", "kind", "activation", *measured), tuple(rows))
+            cells = [_change(column[:, place], heading in SHARES) for heading, column in measured.items()]
+            rows.append((name, self.activations[place] or NOTHING, *cells))
+        return Table(("layer", "activation", *measured), tuple(rows))
 
 
 def signal(
@@ -177,6 +177,12 @@ def signal(
         faults=faults(first, last),
         diverged_at=diverged if diverged >= 0 else None,
     )
+
+
+def _change(values: np.ndarray, share: bool) -> str:
+    """What a number was at the first moment and is at the last; once where it is known at one alone."""
+    known = values[[0, -1]][np.isfinite(values[[0, -1]])] if len(values) > 1 else values[np.isfinite(values)]
+    return " \N{RIGHTWARDS ARROW} ".join(f"{each:.0%}" if share else f"{each:.2g}" for each in known) or NOTHING
 
 
 def _blame(fault: Fault) -> str:

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hyperjax.diagnostics import BatchCost, NoiseScale, RangeTest, Transfer
+from hyperjax.diagnostics import BatchCost, NoiseScale, RangeTest, Sharpness, Signal, Transfer
 from hyperjax.reports.diagnostics.batch_cost import batch_cost_figures
 from hyperjax.reports.diagnostics.noise_scale import noise_scale_figures
 from hyperjax.reports.diagnostics.range_test import range_test_figures
+from hyperjax.reports.diagnostics.sharpness import sharpness_figures
+from hyperjax.reports.diagnostics.signal import signal_figures
 from hyperjax.reports.diagnostics.transfer import transfer_figures
 
 if TYPE_CHECKING:
@@ -20,4 +22,6 @@ FIGURES: "dict[type, Callable[[Any], dict[str, Figure]]]" = {
     NoiseScale: noise_scale_figures,
     RangeTest: range_test_figures,
     Transfer: transfer_figures,
+    Sharpness: sharpness_figures,
+    Signal: signal_figures,
 }
