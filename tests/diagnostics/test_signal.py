@@ -89,7 +89,7 @@ def test_gradients_are_those_of_the_plain_model(planted):
     def loss(model):
         return -jnp.mean(jax.nn.log_softmax(model(x))[jnp.arange(len(y)), y])
 
-    gradients = nnx.grad(loss)(model)
+    gradients = nnx.jit(nnx.grad(loss))(model)
     for name, gradient in [
         ("output", gradients["output"]),
         *((f"layers/{i}", gradients["layers"][i]) for i in range(5)),
@@ -138,7 +138,8 @@ def test_linen_and_what_only_zeros_show():
 
 
 def test_updates_are_those_of_the_run():
-    task, recipe = classes(), hj.Recipe(learning_rate=0.02, batch_size=8, epochs=2, clip_norm=0.1)
+    task = classes(model=lambda rngs: nnx.Linear(4, 3, rngs=rngs))
+    recipe = hj.Recipe(learning_rate=0.02, batch_size=8, epochs=2, clip_norm=0.1)
     moments = Moments(task, recipe, seed=3, points=4)
     layers = Layers(moments, examples_of(moments, 10, 10), 0.05, updates=True)
     rows = {moment.step: layers.at(moment.carry) for moment in moments}
