@@ -30,15 +30,12 @@ def trace(product: Callable[[Array], Array], like: Array, key: jax.Array, probes
     >>> found.low <= 4.0 <= found.high
     True
     """
-    found = [float(_form(signs, product(signs))) for signs in (_signs(k, like) for k in jax.random.split(key, probes))]
+    found = [
+        float(_form(signs, product(signs))) for signs in jax.random.rademacher(key, (probes, *like.shape), like.dtype)
+    ]
     mean, low, high = mean_interval(np.array(found))
     least = LEAST * abs(mean)
     return Interval(mean, min(low, mean - least), max(high, mean + least))
-
-
-@jax.jit
-def _signs(key: jax.Array, like: Array) -> Array:
-    return jax.random.rademacher(key, like.shape, like.dtype)
 
 
 @jax.jit

@@ -115,7 +115,7 @@ def test_a_network_has_the_eigenvalue_and_the_trace_of_its_dense_hessian(net):
         # What is repeated multiplies by the dense matrix, which is cheaper.
         matrix, keys = jnp.asarray(dense), jax.random.split(jax.random.key(2), 200)
         product = jax.jit(lambda v: matrix @ v)
-        traces = [trace(product, matrix[0], key, 16) for key in keys]
+        traces = [trace(product, matrix[0], key, 8) for key in keys]
     covered = np.mean([each.low <= np.trace(dense) <= each.high for each in traces])
     assert 0.9 <= covered <= 0.99
     assert np.mean([each.mean for each in traces]) == pytest.approx(np.trace(dense), rel=0.02)
