@@ -21,7 +21,7 @@ class Site(NamedTuple):
     """A layer in the list of calls, and what is known of the activation behind it."""
 
     path: Path
-    kind: str
+    kind: str  # name of its class; "" where none of its calls can be seen
     calls: tuple[int, ...]  # that can be seen
     function: str | None  # name of the activation, "" for some rectifier; None: there is none, or none that is known
     before: int | None  # call that wrote what the activation reads, or that is the activation
@@ -54,7 +54,10 @@ def sites(calls: Sequence[Call]) -> list[Site]:
             behind.setdefault(calls[last].path, (_name(call), place, None))
             last = None
     nothing = (None, None, None)
-    return [Site(path, kinds[path], tuple(seen), *behind.get(path, nothing)) for path, seen in layers.items()]
+    return [
+        Site(path, kinds[path] if seen else "", tuple(seen), *behind.get(path, nothing))
+        for path, seen in layers.items()
+    ]
 
 
 def aligned(wrote: Any, read: Any) -> Any:

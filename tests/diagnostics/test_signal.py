@@ -13,8 +13,10 @@ import hyperjax as hj
 from hyperjax.diagnostics import Moments, signal
 from hyperjax.diagnostics.examples import examples_of
 from hyperjax.diagnostics.faults import faults
+from hyperjax.diagnostics.interception import watched
 from hyperjax.diagnostics.layer_statistics import Statistics
 from hyperjax.diagnostics.layers import Layer, Layers
+from hyperjax.diagnostics.recognizing import sites
 from tests.training.made import classes
 
 DEAD, UNITS = 3, 8
@@ -115,6 +117,15 @@ def test_the_answer_names_layer_share_and_blame(planted):
     assert found.table.rows[1][:2] == ("layers/1", "relu")
     assert found.table.rows[1][3] == "38%"
     assert type(Deep(nnx.Rngs(0)).layers[0]) is nnx.Linear  # nobody else's class has changed
+
+
+def test_what_happens_inside_a_transformation_is_not_brought_out():
+    model, x = Deep(nnx.Rngs(0)), jnp.ones((2, 4))
+    inside, outside = watched(model, lambda: model.layers[0](jax.jit(lambda x: model.layers[4](x))(x)))
+    assert (inside.path, inside.read, inside.wrote) == (("layers", "4"), None, None)
+    assert outside.path == ("layers", "0")
+    np.testing.assert_array_equal(outside.wrote, model.layers[0](outside.read))
+    assert [site.kind for site in sites([inside, outside])] == ["", "Linear"]
 
 
 class LinenDeep(nn.Module):
