@@ -19,7 +19,6 @@ __all__ = [
     "Sharpness",
     "Signal",
     "Table",
-    "Table",
     "Transfer",
     "batch_cost",
     "lr_range_test",
