@@ -17,6 +17,7 @@ import numpy as np
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from hyperjax.studies.distributions import Label, from_params, to_optuna, to_params
@@ -37,7 +38,7 @@ class Asked:
         space, seed: as in `study`.
         total: trials in all.
         batch: trials that are asked for together.
-        direction: "max" or "min", whichever score is better.
+        direction: "max" or "min", whichever score is better; of several metrics, one each.
         known: trials that an object need not be asked for, since it was before: their values in Optuna's words, by
             number. A sampler by name gives them again.
         turns: values of some names that trials take in turn, whatever the sampler would give them; none: it gives all.
@@ -58,15 +59,15 @@ class Asked:
         total: int,
         batch: int,
         seed: int,
-        direction: str,
+        direction: str | Sequence[str],
         known: Mapping[int, Mapping[str, Label]] | None = None,
         turns: Sequence[Mapping[str, Any]] = (),
     ):
-        self.total, self.told = total, list[tuple[dict[str, Any], float]]()
+        self.total, self.told = total, list[tuple[dict[str, Any], Any]]()
         self._sampler, self._space, self._batch, self._seed = sampler, space, batch, seed
         self._known = {} if known is None or isinstance(sampler, str) else known
         self._turns = turns or ({},)
-        self._sign = -math.inf if direction == "max" else math.inf
+        self._worst = [-math.inf if way == "max" else math.inf for way in each(direction)]
         self._distributions = to_optuna(space)
         self._open: list[list[tuple[optuna.Trial, dict[str, Any]]]] = []  # batches that are not told, the oldest first
         self._batches = self._asked = 0
@@ -85,8 +86,10 @@ class Asked:
         self._open.append(batch)
         return [values for _, values in batch]
 
-    def tell(self, scores: Sequence[float], pruned: Sequence[int | None] = ()) -> None:
+    def tell(self, scores: Sequence[float | Sequence[float]], pruned: Sequence[int | None] = ()) -> None:
         """The scores of the oldest batch without, and the epochs at which those of them that were pruned had got them.
+
+        Of several metrics, a trial's score is one number each.
 
         What diverged is told as infinitely bad, not as failed: TPE passes failed trials over, and would go on where
         training blows up; CMA-ES and NSGA-II wait until a generation is full of trials that did not fail. What was
@@ -96,11 +99,12 @@ class Asked:
         with quiet():
             batch = self._open.pop(0)
             for (trial, values), score, epoch in zip(batch, scores, pruned or [None] * len(scores), strict=True):
-                value = self._sign if math.isnan(score) else score
+                given = list(np.atleast_1d(score).astype(float))
+                values_told = self._worst if any(map(math.isnan, given)) else given
                 if epoch is None or self._sampler in COMPLETE_ALONE:
-                    self._study.tell(trial, value)
+                    self._study.tell(trial, values_told)
                 else:
-                    trial.report(value, epoch)
+                    trial.report(values_told[0], epoch)
                     self._study.tell(trial, state=TrialState.PRUNED)
                 self.told.append((values, score))
 
@@ -155,13 +159,22 @@ class _Stopping(optuna.Study):
         self.stopped = True
 
 
-def study_in_memory(direction: str, pruner: BasePruner | None = None) -> _Stopping:
+def study_in_memory(direction: str | Sequence[str], pruner: BasePruner | None = None) -> _Stopping:
     """A study of Optuna's that is kept nowhere."""
     storage = optuna.storages.InMemoryStorage()
-    way = optuna.study.StudyDirection.MAXIMIZE if direction == "max" else optuna.study.StudyDirection.MINIMIZE
     with quiet():
-        storage.create_new_study([way], "hyperjax")
+        storage.create_new_study(ways(direction), "hyperjax")
     return _Stopping("hyperjax", storage, pruner=pruner or optuna.pruners.NopPruner())
+
+
+def each(direction: str | Sequence[str]) -> Sequence[str]:
+    """The directions of one metric or several."""
+    return [direction] if isinstance(direction, str) else direction
+
+
+def ways(direction: str | Sequence[str]) -> list[StudyDirection]:
+    """Directions in Optuna's words."""
+    return [StudyDirection.MAXIMIZE if way == "max" else StudyDirection.MINIMIZE for way in each(direction)]
 
 
 @contextlib.contextmanager

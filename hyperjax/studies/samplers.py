@@ -34,8 +34,11 @@ class Source(Protocol):
     def ask(self) -> list[dict[str, Any]]:
         """The values of the next batch; none at the end."""
 
-    def tell(self, scores: Sequence[float], pruned: Sequence[int | None] = ()) -> None:
-        """The scores of the oldest batch that has none, NaN for what diverged; and the epochs of pruned ones."""
+    def tell(self, scores: Sequence[float | Sequence[float]], pruned: Sequence[int | None] = ()) -> None:
+        """The scores of the oldest batch that has none, NaN for what diverged; and the epochs of pruned ones.
+
+        Of several metrics, a score is one number each.
+        """
 
 
 def check_sampler(sampler: Any, space: Space | None = None) -> None:
@@ -85,7 +88,7 @@ class Drawn:
         """The next ones."""
         return list(itertools.islice(self._values, self._batch))
 
-    def tell(self, scores: Sequence[float], pruned: Sequence[int | None] = ()) -> None:
+    def tell(self, scores: Sequence[float | Sequence[float]], pruned: Sequence[int | None] = ()) -> None:
         """Nothing follows from it."""
 
 
@@ -95,7 +98,7 @@ def source_of(
     trials: int | None,
     batch: int,
     seed: int,
-    direction: str,
+    direction: str | Sequence[str],
     base: Recipe | None = None,
     known: Mapping[int, Mapping[str, Any]] | None = None,
     turns: Sequence[Mapping[str, Any]] = (),
@@ -105,7 +108,7 @@ def source_of(
     Args:
         sampler, space, trials, seed: as in `study`.
         batch: trials that are asked for together.
-        direction: "max" or "min", whichever score is better.
+        direction: "max" or "min", whichever score is better; of several metrics, one each.
         base: what everything outside the space is.
         known: trials that there are already; see `Asked`.
         turns: values of some names that trials take in turn; none: all are drawn.
