@@ -12,6 +12,7 @@ from hyperjax.checks import one_of, positive_integer
 from hyperjax.statistics import Interval, MedianInterval, mean_interval, median_interval
 from hyperjax.studies.comparing import Comparison, compare
 from hyperjax.studies.dataframe import dataframe
+from hyperjax.studies.front import Front, front
 from hyperjax.studies.groups import grouped
 from hyperjax.studies.importance import Importance, importance
 from hyperjax.studies.isolating import Isolation, isolate
@@ -38,6 +39,7 @@ class Trial:
         runs: one a seed.
         pruned_at: the epoch at which a pruner ended it, else None.
         revived_at: the epoch at which a pruner had ended it, before it was trained on.
+        costs: what a study measures beside what its runs record: "parameters", "trained_epochs", "flops".
     """
 
     number: int
@@ -46,6 +48,7 @@ class Trial:
     runs: tuple[Run, ...]
     pruned_at: int | None = None
     revived_at: int | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def diverged(self) -> int:
@@ -67,6 +70,13 @@ class Trial:
     def score(self) -> float:
         """Mean of the ranking metric over the seeds; NaN when any run diverged."""
         return self.interval.mean
+
+    def measured(self, name: str) -> float:
+        """Mean over the seeds of a metric that they record, or a cost; NaN when any run diverged."""
+        if name in self.costs:
+            return math.nan if self.diverged else self.costs[name]
+        scores = [run.score_of(name) for run in self.runs]
+        return float(np.mean(scores)) if all(map(math.isfinite, scores)) else math.nan
 
 
 class EffectPoint(NamedTuple):
@@ -122,6 +132,7 @@ class Study:
         test: metrics of the best trial on the test set, empty when the task has none.
         default: the recipe of who searches nothing: the study's `recipe` with the space's fixed values.
         winner: what fresh seeds say of the best trials, from `hyperjax.studies.confirm`.
+        further: metrics beside the one that ranks -> "max" or "min"; `front` is by all of them.
         conditions: how it was run: versions, device, cores, layout, seconds in all, compiling and training, programs.
     """
 
@@ -140,6 +151,7 @@ class Study:
     test: Mapping[str, float] = field(default_factory=dict)
     default: Recipe | None = None
     winner: Winner | None = None
+    further: Mapping[str, str] = field(default_factory=dict)
     conditions: Mapping[str, Any] = field(default_factory=dict)
     _room: tuple[Recipe, ...] = field(default=(), repr=False)  # by these the programs that are compiled are found again
     _width: int | None = field(default=None, repr=False)
@@ -173,6 +185,28 @@ class Study:
         Raises: ValueError as `best`.
         """
         return self.best if self.winner is None else self.winner.trial
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics, the one that ranks first."""
+        return (self.metric, *self.further)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """ "max" or "min" of each metric."""
+        return (self.direction, *self.further.values())
+
+    def scores_of(self, trial: Trial) -> tuple[float, ...]:
+        """One value a metric, each the mean over the seeds; NaN when any run diverged."""
+        return tuple(trial.measured(name) for name in self.metrics)
+
+    @cached_property
+    def front(self) -> Front:
+        """The trials that no other one beats by all metrics, best first by the first; see `Front`.
+
+        Those that diverged, that have no score by one of the metrics, or were pruned are no part of it.
+        """
+        return front(self)
 
     @property
     def pruned(self) -> tuple[Trial, ...]:
@@ -221,7 +255,8 @@ class Study:
 
     @property
     def table(self) -> list[dict[str, Any]]:
-        """One row a trial, best first: rank, trial, the searched values, the metric with its interval, divergence."""
+        """One row a trial, best first: rank, trial, the searched values, the metric with its interval, further ones,
+        divergence."""
         rows = []
         for rank, trial in enumerate(self.ranking, 1):
             mean, low, high = trial.interval
@@ -229,6 +264,7 @@ class Study:
             rows.append(
                 {"rank": rank, "trial": trial.number, **trial.values, self.metric: mean}
                 | ({"low": low, "high": high} if len(self.seeds) > 1 else {})
+                | {name: trial.measured(name) for name in self.further}
                 | {"diverged_at": min(steps) if steps else None}
             )
         return rows

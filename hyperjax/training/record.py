@@ -74,7 +74,11 @@ class Run:
     def score(self) -> float:
         """The ranking metric at the last validation, or with early stopping at the best; NaN for a run that diverged
         or was never validated."""
-        values = self.metrics[self.metric]
+        return self.score_of(self.metric)
+
+    def score_of(self, metric: str) -> float:
+        """Another metric of `metrics` at that same validation; NaN as `score`."""
+        values = self.metrics[metric]
         last = -1 if self.best is None else self.best
         return float(values[last]) if len(values) and not self.diverged else float("nan")
 
