@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from hyperjax.studies.asking import quiet
+from hyperjax.studies.asking import quiet, ways
 from hyperjax.studies.claims import Claims, found_or_founded
 from hyperjax.studies.distributions import to_optuna, to_params
 from hyperjax.studies.identity import differences, versions
@@ -45,7 +44,7 @@ class Archive:
 
     Args:
         storage, name, folder: as in `study`.
-        direction: "max" or "min".
+        metrics: name -> "max" or "min", the one that ranks first.
         space: of the study.
         identity: what the study is; see `identity`.
         left: parts of it that the caller leaves open: they stay what they are.
@@ -64,7 +63,7 @@ class Archive:
         storage: str | os.PathLike[str],
         name: str,
         folder: str | os.PathLike[str] | None,
-        direction: str,
+        metrics: Mapping[str, str],
         space: Space,
         identity: Mapping[str, Any],
         left: Collection[str],
@@ -72,7 +71,7 @@ class Archive:
         shared: bool = False,
     ):
         self.shared, self._one_at_a_time = shared, threading.RLock()
-        self.place, self._name, self._direction, self._space = shown(storage), name, direction, space
+        self.place, self._name, self._metrics, self._space = shown(storage), name, metrics, space
         self._distributions, self._widths = to_optuna(space), f"hyperjax:widths:{layout}"
         self._versions = ", ".join(f"{package} {number}" for package, number in versions().items())
         self.identity, self.kept, self.widths = dict(identity), dict[int, Kept](), dict[str, int]()
@@ -88,7 +87,7 @@ class Archive:
         own = folder_of(storage, folder)
         self._states = None if own is None else own / "rounds"
         scores = {number: found.score for number, found in self.kept.items() if found.pruned_at is None}
-        self._models = None if own is None else TrainedModels(own, direction, scores)
+        self._models = None if own is None else TrainedModels(own, next(iter(metrics.values())), scores)
         self._queue: queue.SimpleQueue[_Finished | None] = queue.SimpleQueue()
         self._failure: Exception | None = None
         self._writer: threading.Thread | None = None
@@ -193,12 +192,13 @@ class Archive:
             self._journal = None
 
     def _find(self, identity: Mapping[str, Any], left: Collection[str]) -> None:
-        way = StudyDirection.MAXIMIZE if self._direction == "max" else StudyDirection.MINIMIZE
-        self._study = found_or_founded(self._storage, self._name, way)
+        self._study = found_or_founded(self._storage, self._name, ways(list(self._metrics.values())))
         attributes = self._storage.get_study_user_attrs(self._study)
         self._reader = optuna.load_study(study_name=self._name, storage=self._storage)  # reads what is new alone
         trials = self._reader.get_trials(deepcopy=False)
         if STUDY not in attributes and not trials:  # new, or its beginning was cut short
+            if len(self._metrics) > 1:  # for the axes of Optuna's figures and its dashboard
+                self._reader.set_metric_names(list(self._metrics))
             self._storage.set_study_user_attr(self._study, STUDY, dict(identity))
             attributes = {STUDY: dict(identity)}
         self.identity = self._same(attributes.get(STUDY), identity, left)
@@ -273,7 +273,7 @@ class Archive:
                 if trial.number in self.kept:
                     continue
                 params, group = to_params(self._space, values), structural(values)
-                made = record(trial, params, self._distributions, self._direction, group=group, versions=self._versions)
+                made = record(trial, params, self._distributions, self._metrics, group=group, versions=self._versions)
                 self._storage.create_new_trial(self._study, made)
         if self._models is not None:
             self._models.keep([one.trial for one in finished if one.trial.pruned_at is None])

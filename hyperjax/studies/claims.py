@@ -35,7 +35,7 @@ class Claims:
         self._seen: dict[int, tuple[int, float]] = {}  # of others' claims: signs of life, and since when so many
         self._ended = threading.Event()
         with alone:
-            self._study = found_or_founded(storage, self._name, StudyDirection.MINIMIZE)
+            self._study = found_or_founded(storage, self._name, [StudyDirection.MINIMIZE])
         threading.Thread(target=self._live, name="hyperjax-claims", daemon=True).start()
 
     def take(self, wanted: Sequence[int], most: int) -> list[int]:
@@ -110,11 +110,11 @@ class Claims:
                         continue
 
 
-def found_or_founded(storage: BaseStorage, name: str, way: StudyDirection) -> int:
+def found_or_founded(storage: BaseStorage, name: str, ways: Sequence[StudyDirection]) -> int:
     """The number of a study by name, made where there is none; by whichever worker comes first."""
     with contextlib.suppress(KeyError):
         return storage.get_study_id_from_name(name)
     try:
-        return storage.create_new_study([way], name)
+        return storage.create_new_study(ways, name)
     except optuna.exceptions.DuplicatedStudyError:
         return storage.get_study_id_from_name(name)

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from hyperjax.studies.distributions import labels, to_optuna
+from hyperjax.studies.measures import in_words
 from hyperjax.studies.space import Space
 from hyperjax.tasks import Task
 from hyperjax.training.checkpoint import plan_of
@@ -26,6 +27,7 @@ def identity(
     batch: int | None,
     layout: str,
     width: int | None,
+    metrics: Mapping[str, str],
     scientific: Sequence[str] = (),
     ahead: bool = False,
 ) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def identity(
         trials: in all, where a pruner compares them all; else None, as there may be more of them another time.
         batch: trials of a round; None: all.
         layout, width: of the members, "auto" and None where the engine decides.
+        metrics: as `Measures` has them.
         scientific: names whose values are compared.
         ahead: whether a batch is drawn while the one before it trains.
     """
@@ -49,7 +52,7 @@ def identity(
         "format": FORMAT,
         "task": plan.task,
         "data": plan.data,
-        "metric": f"{task.ranking} ({task.direction})",
+        "metric": in_words(metrics),
         "space": {
             name: [told[name], distribution_to_json(distributions[name]) if name in distributions else labels([entry])]
             for name, entry in space.entries.items()
@@ -80,7 +83,8 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         if mine == theirs:
             continue
         if name != "space":
-            found.append(f"{name} is {_short(theirs)} there and {_short(mine)} here")
+            shown = str if name == "metric" else _short  # several may differ at their end
+            found.append(f"{name} is {shown(theirs)} there and {shown(mine)} here")
             continue
         mine, theirs = mine or {}, theirs or {}
         for entry in dict.fromkeys([*theirs, *mine]):

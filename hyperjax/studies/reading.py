@@ -21,6 +21,7 @@ from hyperjax.studies.archive import ASKED, STUDY
 from hyperjax.studies.asking import quiet
 from hyperjax.studies.distributions import from_optuna, from_params
 from hyperjax.studies.identity import FORMAT
+from hyperjax.studies.measures import from_words
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.space import Space
 from hyperjax.studies.storage import cause, database, is_url, journal_of, let_go, shown, sqlite_file
@@ -118,15 +119,13 @@ class _About:
     """What the storage says of the study as a whole."""
 
     identity: Mapping[str, Any]
-    metric: str
-    direction: str
+    metrics: Mapping[str, str]  # to "max" or "min", the one that ranks first
     distributions: Mapping[str, BaseDistribution]
     space: Space | None  # None: of functions that only their own program knows
     base: Recipe | None
 
     @classmethod
     def of(cls, identity: Mapping[str, Any]) -> "_About":
-        metric, _, way = str(identity["metric"]).rpartition(" ")
         distributions, fixed = {}, {}
         for name, (_, told) in identity["space"].items():
             if isinstance(told, str):
@@ -139,7 +138,15 @@ class _About:
             space = Space({name: entries[name][0] if name in fixed else entries[name] for name in entries})
         except ValueError:
             base, space = None, None
-        return cls(identity, metric, way.strip("()"), distributions, space, base)
+        return cls(identity, from_words(str(identity["metric"])), distributions, space, base)
+
+    @property
+    def metric(self) -> str:
+        return next(iter(self.metrics))
+
+    @property
+    def direction(self) -> str:
+        return self.metrics[self.metric]
 
     @property
     def compared(self) -> int | None:
@@ -163,7 +170,7 @@ class _About:
         recipe = _recipe(found.user_attrs.get("recipe"))
         runs = [self.run_of(recipe, told) for told in own.runs]
         chosen = {name: value for name, value in values.items() if name in searched}
-        return Trial(own.number, chosen, recipe, tuple(runs), own.pruned_at)
+        return Trial(own.number, chosen, recipe, tuple(runs), own.pruned_at, costs=own.costs)
 
     def run_of(self, recipe: Recipe, told: Mapping[str, Any]) -> Run:
         ranked = cast(Task, _Ranked(self.metric, self.direction))
@@ -191,6 +198,7 @@ class _About:
             scientific=tuple(self.identity.get("scientific", ())),
             default=None if self.space is None else self.space.default(self.base),
             winner=winner,
+            further={name: way for name, way in self.metrics.items() if name != self.metric},
             conditions={
                 "sampler": self.identity.get("sampler"),
                 **({"pruner": self.identity["pruner"]} if "pruner" in self.identity else {}),

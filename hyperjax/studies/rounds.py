@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from hyperjax.studies.ending import BudgetSpent, Ending
+from hyperjax.studies.measures import Measures
 from hyperjax.studies.plan import plan
 from hyperjax.studies.pruning import Pruning
 from hyperjax.studies.samplers import Source
@@ -50,6 +51,7 @@ class Rounds:
         after: called after each batch; True ends it.
         ahead: whether a batch is drawn while the one before it trains.
         total: trials in all for `progress`, 0 where that is not known; None: the source's.
+        measures: what the source is told; None: the metric that ranks.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Rounds:
         after: Callable[[], bool] | None = None,
         ahead: bool = False,
         total: int | None = None,
+        measures: Measures | None = None,
     ):
         self.values: list[dict[str, Any]] = []
         self.recipes: list[Recipe] = []
@@ -81,6 +84,7 @@ class Rounds:
         self._drawing = ThreadPoolExecutor(1, "hyperjax-sampler") if ahead else None
         self._drawn: Future[list[dict[str, Any]]] | None = None  # the next batch, while this one trains
         self._total = source.total if total is None else total
+        self._measures = Measures(task) if measures is None else measures
         self._widths = {} if archive is None else archive.widths  # of chunks by structure; by "", of any other one
         self._programs: set[int] = set()
         self._room: dict[str, list[Recipe]] = {}  # what the programs of a structure must hold beside what was drawn
@@ -103,7 +107,7 @@ class Rounds:
                 break
             if self._drawn is not None:  # a source does one thing at a time
                 wait([self._drawn])
-            self._source.tell([self._score(trial) for trial in trials], [self.pruned_at(trial) for trial in trials])
+            self._source.tell([self._scores(trial) for trial in trials], [self.pruned_at(trial) for trial in trials])
         if progress is not None and not compiled:  # all was there
             progress(len(self.recipes), self._total)
 
@@ -133,6 +137,7 @@ class Rounds:
             recipe=self.recipes[number],
             runs=runs,
             pruned_at=self.pruned_at(number),
+            costs=self._measures.costs(self.recipes[number], runs),
         )
 
     @property
@@ -323,6 +328,13 @@ class Rounds:
         for name in ("compile_seconds", "train_seconds"):
             conditions[name] += self.conditions.get(name, 0.0)
         self.conditions = {**conditions, **{name: self.conditions[name] for name in ("programs", "sampling_seconds")}}
+
+    def _scores(self, number: int) -> float | list[float]:
+        """What the source is told of a trial."""
+        trial = self.trial(number) if self._measures.further else None
+        if trial is None:
+            return self._score(number)
+        return [trial.measured(name) for name in self._measures.metrics]
 
     def _score(self, trial: int) -> float:
         """Mean of a trial's seeds; NaN when one diverged."""

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 from hyperjax.checks import positive_integer, within
 from hyperjax.studies.ending import MOST_TRIALS, Ending, budget_of
 from hyperjax.studies.identity import identity, versions
+from hyperjax.studies.measures import Measures, check_several
 from hyperjax.studies.pruners import check_pruner, is_optunas
 from hyperjax.studies.pruning import Pruning, longest
 from hyperjax.studies.ranges import Range
@@ -65,7 +66,7 @@ def study(
     ahead: bool = False,
     recipe: Recipe | None = None,
     scientific: str | Sequence[str] = (),
-    metric: str | None = None,
+    metric: str | Sequence[str] | None = None,
     budget: Any = None,
     min_gain: float | None = None,
     callbacks: Sequence[Callable[[Study], Any]] = (),
@@ -91,7 +92,7 @@ def study(
             - "quasi_random": a scrambled Sobol sequence, which covers the space more evenly;
             - "tpe": Parzen estimators of all names together, with those in the same batch taken to be bad;
             - "cmaes": an evolving normal distribution of the numbers, beside TPE for the choices;
-            - "nsga2": crossings of the better half;
+            - "nsga2": crossings of the better half, made for several metrics;
             - "gp": a Gaussian process. Seconds a trial, so for few and long ones;
             - any object of `optuna.samplers`.
         pruner: which trials end early, judged batch by batch at epochs that the whole batch has reached; the best trial
@@ -113,6 +114,10 @@ def study(
             each of them. Their values (all combinations of several) are taken in turn, so that each has as many trials
             as the others, and `study.isolate(name)` compares them at their best. None may be pruned before the others.
         metric: what ranks instead of the task's own: "loss" or the name of a metric of the task, on the validation set.
+            Of several, as ["accuracy", "parameters"], the first ranks, the sampler is told all ("cmaes" cannot be, nor
+            can a pruner), and `Study.front` has the trials that no other one beats. Those behind the first may be
+            costs, less of which is better: "parameters" (weights that are trained), "epochs" (that were trained) or
+            "flops" (of a forward pass of one example); where a task has a metric of that name, it is meant.
         budget: what it may cost: seconds, or text such as "90s", "10m", "1.5h" (of this call, compiling included; what
             has finished by then is the study), or "5000 epochs" or `hj.epochs(5000)`, of all runs together. A trial is
             trained whole or not at all; a pruned batch may go over it. None: as much as the trials take.
@@ -176,8 +181,9 @@ def study(
     limit = budget_of(budget)
     if min_gain is not None:
         within("min_gain", min_gain, 0.0)
-    if metric is not None:
-        task = task.ranked_by(metric)
+    measures = Measures(task, metric)
+    task, metrics = measures.task, measures.metrics
+    check_several(metrics, sampler, pruner)
     chosen = _chosen(seeds)
     if jax.process_index() > 0:  # of a job, the first process alone reports
         progress = None
@@ -197,20 +203,20 @@ def study(
             whole = None if together == sys.maxsize else together
             raced = trials if whole is None and pruning is not None else None
             race = (None if pruning is None else pruning.conditions["pruner"], raced)
-            same = identity(
-                task, space, recipe, chosen, int(seed), sampler, *race, whole, layout, width, compared, ahead
-            )
-            kept = (storage, name, folder, task.direction, space, same, batch, layout, shared)
+            drawn = (whole, layout, width, metrics, compared, ahead)
+            same = identity(task, space, recipe, chosen, int(seed), sampler, *race, *drawn)
+            kept = (storage, name, folder, metrics, space, same, batch, layout, shared)
             archive = held.enter_context(_archived(*kept))
             together, known = archive.identity["batch"] or sys.maxsize, archive.known
         if together == sys.maxsize and not at_once:  # begun without anything that looks between batches
             together = batch_for(64, layout)
         turns = combinations(compared, space) if compared else ()
-        source = source_of(sampler, space, trials, together, int(seed), task.direction, recipe, known, turns)
+        source = source_of(sampler, space, trials, together, int(seed), measures.directions, recipe, known, turns)
         if archive is not None:
             archive.put_asked(0 if open_ended else source.total)
         after = partial(_called, callbacks, lambda: result(tested=False)) if callbacks else None
         ways: dict[str, Any] = {"ending": ending, "after": after, "ahead": ahead, "total": 0 if open_ended else None}
+        ways["measures"] = measures
         rounds = Rounds(task, space, recipe, source, chosen, together, layout, width, pruning, archive, **ways)
         held = held.pop_all()
     named = sampler if isinstance(sampler, str) else type(sampler).__name__
@@ -235,6 +241,7 @@ def study(
             fixed={name: text for name, text in space.described().items() if name not in searched},
             scientific=compared,
             default=space.default(recipe),
+            further=measures.further,
             test=_on_test(task, made, task.direction) if tested else {},
             _room=rounds.room,
             _width=rounds.width,
@@ -271,7 +278,7 @@ def _archived(
     storage: str | os.PathLike[str],
     name: str,
     folder: str | os.PathLike[str] | None,
-    direction: str,
+    metrics: Mapping[str, str],
     space: Space,
     same: dict[str, Any],
     batch: int | None,
@@ -284,7 +291,7 @@ def _archived(
     if jax.process_count() > 1:
         raise ValueError(f"storage must be None in a job of several processes, got {storage!r}")
     left = ("batch",) if batch is None else ()
-    return Archive(storage, name, folder, direction, space, same, left, resolved(layout), shared)
+    return Archive(storage, name, folder, metrics, space, same, left, resolved(layout), shared)
 
 
 def _called(callbacks: Sequence[Callable[[Study], Any]], study: Callable[[], Study]) -> bool:

@@ -23,28 +23,30 @@ class Kept(NamedTuple):
     pruned_at: int | None  # epoch
     params: dict[str, Label]
     runs: list[dict[str, Any]]  # one a seed, as `about` gives them
+    costs: dict[str, float]
 
 
 def record(
     trial: Trial,
     params: Mapping[str, Label],
     distributions: Mapping[str, BaseDistribution],
-    direction: str,
+    metrics: Mapping[str, str],
     **more: Any,
 ) -> FrozenTrial:
     """A trial as Optuna keeps it, whole.
 
-    One that diverged is complete and infinitely bad, as samplers are told here. Optuna's own samplers can go on from
-    that, its importance and its figures leave it out, and its dashboard shows it. Failed, it would teach them nothing.
-    One that was pruned is so here too, with what it had reached.
+    One that diverged is complete and infinitely bad by every metric, as samplers are told here. Optuna's own samplers
+    can go on from that, its importance and its figures leave it out, and its dashboard shows it. Failed, it would teach
+    them nothing. One that was pruned is so here too, with what it had reached.
 
     Args:
         trial: with all its runs.
         params, distributions: its values in Optuna's words, and what they came from.
-        direction: "max" or "min".
+        metrics: name -> "max" or "min", the one that ranks first.
         more: further attributes.
     """
-    worst = -math.inf if direction == "max" else math.inf
+    scores = [trial.score, *(trial.measured(name) for name in list(metrics)[1:])]
+    worst = [-math.inf if direction == "max" else math.inf for direction in metrics.values()]
     steps = [run.diverged_at for run in trial.runs if run.diverged_at is not None]
     attributes = {
         "trial": trial.number,
@@ -53,12 +55,13 @@ def record(
         "scores": [run.score if math.isfinite(run.score) else None for run in trial.runs],
         "diverged_at": min(steps) if steps else None,
         "pruned_at": trial.pruned_at,
+        **({"costs": dict(trial.costs)} if trial.costs else {}),
         **more,
         "runs": [about(run) for run in trial.runs],
     }
     made = create_trial(
         state=TrialState.COMPLETE if trial.pruned_at is None else TrialState.PRUNED,
-        value=worst if math.isnan(trial.score) else trial.score,
+        values=worst if any(map(math.isnan, scores)) else scores,
         params=dict(params),
         distributions=dict(distributions),
         user_attrs=attributes,
@@ -80,7 +83,8 @@ def kept(found: FrozenTrial) -> Kept | None:
         or not isinstance(own.get("runs"), list)
     ):
         return None
-    return Kept(own["trial"], found.values[0], own.get("pruned_at"), found.params, own["runs"])
+    score, costs = found.values[0], own.get("costs", {})
+    return Kept(own["trial"], score, own.get("pruned_at"), found.params, own["runs"], costs)
 
 
 def _json(trial: Trial) -> Any:
