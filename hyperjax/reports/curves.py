@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hyperjax.reports.style import LIGHT, layout, number_axis
-from hyperjax.reports.wording import number, spoken, value_text
+from hyperjax.reports.wording import metric_text, number, spoken, value_text
 from hyperjax.studies.study import Study
 from hyperjax.training.record import Run
 
@@ -188,7 +188,8 @@ def study_texts(study: Study, names: Sequence[str]) -> dict[int, str]:
     for rank, trial in enumerate(study.ranking, 1):
         place = "diverged" if trial.diverged else f"rank {rank}, {number(trial.score, 4)}"
         place += f", pruned at epoch {trial.pruned_at}" if trial.pruned_at is not None and not trial.diverged else ""
-        words = [(name, value_text(trial.values[name])) for name in names if trial.values.get(name) is not None]
+        words = [(spoken(name), metric_text(name, trial.measured(name))) for name in study.further]
+        words += [(name, value_text(trial.values[name])) for name in names if trial.values.get(name) is not None]
         texts[trial.number] = hover_text(f"trial {trial.number} ({place})", words)
     return texts
 

@@ -11,12 +11,14 @@ from hyperjax.reports.answers import importance_figure, isolation_figure, joint_
 from hyperjax.reports.curves import curves_figure, study_curves, study_texts
 from hyperjax.reports.diagnostic_page import diagnostic_figures
 from hyperjax.reports.effects import effect_figure
+from hyperjax.reports.front import front_figure
 from hyperjax.reports.population_page import population_figures
 from hyperjax.reports.runs import loss_figure, metric_figures, rate_figure, runs_figures, schedule_figure, stacked
 from hyperjax.reports.tables import searched_names
 from hyperjax.reports.winner import winner_figure
 from hyperjax.schedules import Schedule
 from hyperjax.studies import PopulationBased
+from hyperjax.studies.front import Front
 from hyperjax.studies.importance import Importance
 from hyperjax.studies.isolating import Isolation
 from hyperjax.studies.joint import JointEffect
@@ -33,6 +35,7 @@ ANSWERS: "dict[type, Callable[[Any], Figure]]" = {
     JointEffect: joint_figure,
     Importance: importance_figure,
     Isolation: isolation_figure,
+    Front: front_figure,
     Winner: winner_figure,
 }
 
@@ -42,8 +45,9 @@ def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Fig
 
     Args:
         x: a study (learning curves of all trials), one of its answers (an effect of one name or two, an importance, an
-            isolation, a winner), population based training (curves of all members and the schedules that they found),
-            a diagnostic, a run (loss, metrics, learning rate), several runs (their curves), or a schedule.
+            isolation, a winner, the front of several metrics), population based training (curves of all members and the
+            schedules that they found), a diagnostic, a run (loss, metrics, learning rate), several runs (their curves),
+            or a schedule.
         metric: for a study, which recorded metric to draw; None is the one that ranks.
         steps: for a schedule, how many steps from 0; None is 1000.
     Returns: a Plotly figure, which a notebook shows by itself.

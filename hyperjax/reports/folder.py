@@ -12,7 +12,7 @@ from hyperjax.reports.report import report
 from hyperjax.reports.study_page import Running, study_page
 from hyperjax.reports.tables import trials_csv
 from hyperjax.statistics import Interval
-from hyperjax.studies.study import Study
+from hyperjax.studies.study import Study, Trial
 from hyperjax.studies.winner import Winner
 
 FILES = ("report.html", "trials.csv", "best.json")
@@ -79,10 +79,11 @@ def summary(study: Study) -> dict[str, Any]:
         else {
             "trial": best.number,
             "recipe": json.loads(best.recipe.to_json()),
-            study.metric: _finite(best.score),
+            **_scores(study, best),
             "scores": [_finite(run.score) for run in best.runs],
             "test": {name: _finite(value) for name, value in study.test.items()},
         },
+        **(_front(study) if study.further else {}),
         "winner": None if study.winner is None else _winner(study.winner),
         "diverged": sum(trial.diverged > 0 for trial in study.trials),
         "pruned": len(study.pruned),
@@ -91,6 +92,20 @@ def summary(study: Study) -> dict[str, Any]:
         "fixed": dict(study.fixed),
         "conditions": dict(study.conditions),
     }
+
+
+def _scores(study: Study, trial: Trial) -> dict[str, float | None]:
+    """Every metric of a trial."""
+    return {name: _finite(score) for name, score in zip(study.metrics, study.scores_of(trial), strict=True)}
+
+
+def _front(study: Study) -> dict[str, Any]:
+    """The metrics, and the trials that no other one beats."""
+    trials = [
+        {"trial": trial.number, **_scores(study, trial), "recipe": json.loads(trial.recipe.to_json())}
+        for trial in study.front
+    ]
+    return {"metrics": dict(zip(study.metrics, study.directions, strict=True)), "front": trials}
 
 
 def _winner(winner: Winner) -> dict[str, Any]:

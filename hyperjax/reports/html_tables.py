@@ -13,6 +13,7 @@ from hyperjax.reports.wording import (
     half_width,
     is_number,
     measure,
+    metric_text,
     number,
     trial_state,
     value_text,
@@ -31,7 +32,7 @@ class Column:
 
 
 def trial_columns(study: Study, trials: Sequence[Trial]) -> list[Column]:
-    """Rank, trial, the metric, ± over seeds, the searched values, and what became of trials that did not finish."""
+    """Rank, trial, the metrics, ± over seeds, the searched values, and what became of trials that did not finish."""
     rank = {id(trial): place for place, trial in enumerate(study.ranking, 1)}
     columns = [
         Column("rank", True, "", [(str(rank[id(t)]), rank[id(t)]) for t in trials]),
@@ -41,6 +42,9 @@ def trial_columns(study: Study, trials: Sequence[Trial]) -> list[Column]:
     if len(study.seeds) > 1:
         halves = [half_width(t.interval) for t in trials]
         columns.append(Column("±", True, "", [_measured(half, number(half, 2)) for half in halves]))
+    for name in study.further:
+        further = [t.measured(name) for t in trials]
+        columns.append(Column(name, True, "", [_measured(value, metric_text(name, value)) for value in further]))
     for name in searched_names(study):
         values = [t.values.get(name) for t in trials]
         numeric = all(value is None or is_number(value) for value in values)

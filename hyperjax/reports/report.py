@@ -13,6 +13,7 @@ from hyperjax.reports.page import Page
 from hyperjax.reports.population_page import population_page
 from hyperjax.reports.result_pages import (
     effect_page,
+    front_page,
     importance_page,
     isolation_page,
     joint_page,
@@ -23,6 +24,7 @@ from hyperjax.reports.result_pages import (
 from hyperjax.reports.study_page import study_page
 from hyperjax.schedules import Schedule
 from hyperjax.studies import PopulationBased
+from hyperjax.studies.front import Front
 from hyperjax.studies.importance import Importance
 from hyperjax.studies.isolating import Isolation
 from hyperjax.studies.joint import JointEffect
@@ -35,6 +37,7 @@ PAGES: dict[type, Callable[[Any], Page]] = {
     JointEffect: joint_page,
     Importance: importance_page,
     Isolation: isolation_page,
+    Front: front_page,
     PopulationBased: population_page,
     Diagnostic: diagnostic_page,
     Run: run_page,
@@ -47,7 +50,7 @@ def report(x: Any, path: str | os.PathLike[str]) -> Path:
     """Write a result as one HTML file that needs no network; it appears whole or not at all.
 
     Args:
-        x: a study, one of its answers (an effect, an importance, an isolation), population based training, a
+        x: a study, one of its answers (an effect, an importance, an isolation, a front), population based training, a
             diagnostic, a run, several runs or a schedule; or a page that was made of one.
         path: the file to write; folders are made where missing, an older file is replaced.
     Returns: the path written.

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 from hyperjax.reports.answers import importance_figure, isolated_label, isolation_figure, joint_figure
 from hyperjax.reports.effects import effect_figure, variance_share
 from hyperjax.reports.figures import run_figures, schedule_values
+from hyperjax.reports.front import front_figure, front_sentence
 from hyperjax.reports.html_tables import plain_table
 from hyperjax.reports.page import Page, code_block, escape, facts, figure_holder, section
 from hyperjax.reports.runs import ranked_runs, run_text, runs_figures, schedule_figure
-from hyperjax.reports.wording import number, plural, recipe_code, spoken, value_text
+from hyperjax.reports.wording import metric_text, number, plural, recipe_code, spoken, value_text
 from hyperjax.schedules import Schedule
+from hyperjax.studies.front import Front
 from hyperjax.studies.importance import Importance
 from hyperjax.studies.isolating import Isolation
 from hyperjax.studies.joint import JointEffect
@@ -113,6 +115,18 @@ def isolation_page(isolation: Isolation) -> Page:
     ]
     heads = [isolation.name, "trials", "diverged", "best trial", "expected best", "low", "high"]
     return _answer_page(heading, lead, isolation_figure(isolation), heads, rows)
+
+
+def front_page(front: Front) -> Page:
+    """The front of several metrics: the figure and its trials."""
+    figure, names = front_figure(front), list(dict.fromkeys(name for trial in front for name in trial.values))
+    rows = [
+        [str(trial.number), *(metric_text(name, trial.measured(name)) for name in front.metrics)]
+        + [value_text(trial.values.get(name)) for name in names]
+        for trial in front
+    ]
+    heads = ["trial", *front.metrics, *names]
+    return _answer_page("The Pareto front", front_sentence(front), figure, heads, rows, "The trials of the front")
 
 
 def _answer_page(

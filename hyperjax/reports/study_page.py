@@ -16,6 +16,7 @@ from hyperjax.reports.curves import (
     study_texts,
 )
 from hyperjax.reports.effects import MOST_DOTS, effect_figure, ranked_effects
+from hyperjax.reports.front import front_section
 from hyperjax.reports.html_tables import plain_table, trials_table
 from hyperjax.reports.page import Page, code_block, conditions, escape, facts, figure_holder, section
 from hyperjax.reports.parallel import FIRST as FIRST_LINES
@@ -70,6 +71,7 @@ def study_page(study: Study, running: Running | None = None, table: str | None =
         scored = any(math.isfinite(trial.score) for trial in study.trials)
         page.sections += [winner_section(study.winner, page)] if study.winner is not None else []
         page.sections += [_best(study)] if scored else []
+        page.sections += [front_section(study, page)] if study.further else []
         page.sections.append(_curves(study, page))
         page.sections += [_parallel(study, page)] if searched_names(study) else []
         page.sections += [importance_section(study, page), _effects(study, page)] if scored else []

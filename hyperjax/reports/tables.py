@@ -20,6 +20,7 @@ from hyperjax.reports.wording import (
     half_width,
     is_number,
     measure,
+    metric_text,
     number,
     spoken,
     trial_state,
@@ -72,11 +73,14 @@ class StudyTable:
         table.add_column(_heading(study.metric), justify="right", style="bold", no_wrap=True)
         if len(study.seeds) > 1:
             table.add_column("± 95 %", justify="right", no_wrap=True)
+        for name in study.further:
+            table.add_column(_heading(name), justify="right", no_wrap=True)
         return table
 
     def _outcome(self, trial: Trial) -> list[str]:
         spread = [number(half_width(trial.interval), 2)] if len(self.study.seeds) > 1 else []
-        return [str(trial.number), _outcome(trial), *spread]
+        further = [metric_text(name, trial.measured(name)) for name in self.study.further]
+        return [str(trial.number), _outcome(trial), *spread, *further]
 
     def _with_columns(self) -> Table:
         table, names = self._outcomes(), searched_names(self.study)
@@ -119,8 +123,9 @@ def _filled(parts: list[str], width: int) -> str:
 def trials_csv(study: Study, path: str | os.PathLike[str]) -> Path:
     """Write every trial as one CSV row, best first; the file appears whole or not at all.
 
-    Columns: rank, trial, the searched values, the metric's mean, with several seeds its 95 % interval, the score of
-    each seed, the first step that diverged, the state. Unknown and unbounded numbers are `nan`, absent values empty.
+    Columns: rank, trial, the searched values, the metric's mean, with several seeds its 95 % interval, further metrics,
+    the score of each seed, the first step that diverged, the state. Unknown and unbounded numbers are `nan`, absent
+    values empty.
 
     Returns: the path written.
     Raises: ValueError when `path` is a folder; OSError when it cannot be written.
@@ -131,6 +136,7 @@ def trials_csv(study: Study, path: str | os.PathLike[str]) -> Path:
     writer.writerow(
         ["rank", "trial", *names, study.metric]
         + (["low", "high"] if several else [])
+        + list(study.further)
         + [f"{study.metric}_seed_{seed}" for seed in study.seeds]
         + ["diverged_at", "state"]
     )
@@ -140,6 +146,7 @@ def trials_csv(study: Study, path: str | os.PathLike[str]) -> Path:
         writer.writerow(
             [rank, trial.number, *(_cell(trial.values.get(name)) for name in names), _cell(mean)]
             + ([_cell(low), _cell(high)] if several else [])
+            + [_cell(trial.measured(name)) for name in study.further]
             + [_cell(scores.get(seed, math.nan)) for seed in study.seeds]
             + [_cell(diverged_step(trial)), trial_state(trial)]
         )

@@ -9,6 +9,7 @@ import numpy as np
 
 from hyperjax import schedules
 from hyperjax.statistics import Interval
+from hyperjax.studies.measures import COSTS
 from hyperjax.studies.space_file import line
 from hyperjax.studies.study import Study, Trial
 
@@ -41,6 +42,17 @@ def measure(value: float) -> str:
     ('0.9000', '2.5e-5', '–')
     """
     return f"{value:#.4g}" if 1e-3 <= abs(value) < 1000 else number(value, 4)
+
+
+def metric_text(name: str, value: float) -> str:
+    """A metric's value in a table: a score, or a cost, whose digits all count.
+
+    >>> metric_text("validation_loss", 0.5), metric_text("parameters", 12345.0), metric_text("trained_epochs", 2.5)
+    ('0.5000', '12345', '2.5')
+    """
+    if name not in COSTS.values():
+        return measure(value)
+    return number(int(value)) if float(value).is_integer() else number(value, 4)
 
 
 def is_number(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from hyperjax.studies.comparing import Comparison
 from hyperjax.studies.confirming import confirm
 from hyperjax.studies.distributions import from_optuna, to_optuna
+from hyperjax.studies.front import Front
 from hyperjax.studies.importance import Importance
 from hyperjax.studies.isolating import IsolatedPoint, Isolation
 from hyperjax.studies.joint import JointEffect
@@ -24,6 +25,7 @@ __all__ = [
     "Comparison",
     "Effect",
     "EffectPoint",
+    "Front",
     "Importance",
     "IsolatedPoint",
     "Isolation",

@@ -6,9 +6,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hyperjax.studies.ranges import Range
+from hyperjax.training.record import Run
 
 if TYPE_CHECKING:
-    from hyperjax.studies.study import Study
+    from hyperjax.studies.study import Study, Trial
 
 
 def dataframe(study: "Study") -> Any:
@@ -26,9 +27,16 @@ def dataframe(study: "Study") -> Any:
     for name in dict.fromkeys([*study.space, *(name for trial in study.trials for name in trial.values)]):
         columns[name] = pd.Series(**_typed([trial.values for trial, _ in pairs], name, study.ranges.get(name)))
     columns[study.metric] = pd.Series([run.score for _, run in pairs], dtype="float64")
+    for name in study.further:
+        columns[name] = pd.Series([_measured(trial, run, name) for trial, run in pairs], dtype="float64")
     columns["diverged_at"] = pd.Series([run.diverged_at for _, run in pairs], dtype="Int64")
     columns["finished"] = pd.Series([run.finished for _, run in pairs], dtype="bool")
     return pd.DataFrame(columns)
+
+
+def _measured(trial: "Trial", run: Run, name: str) -> float:
+    """A metric of one run; a cost, which all seeds share, is its trial's."""
+    return trial.measured(name) if name in trial.costs else run.score_of(name)
 
 
 def _typed(rows: list[Mapping[str, Any]], name: str, entry: Range | None) -> dict[str, Any]:

@@ -354,7 +354,7 @@ class Study:
         """A `pandas.DataFrame` with a row for each trial and seed: a mean makes one a trial of it, as `table` has them.
 
         Columns: trial, rank and seed (int64), the searched hyperparameters (Int64, float64, or categories of text;
-        missing where they could not matter), the ranking metric (float64), diverged_at (Int64), finished (bool).
+        missing where they could not matter), the metrics (float64), diverged_at (Int64), finished (bool).
 
         Raises: ValueError where pandas is not installed.
         """
