@@ -226,6 +226,30 @@ def test_a_report_of_what_is_kept(run, made, tiny, tmp_path, monkeypatch):
     assert code == 2 and "got 'other' for" in err and "which holds hyperjax" in err
 
 
+def test_several_metrics_and_their_front(run, made, tiny, tmp_path):
+    out = tmp_path / "o"
+    asked = ("--space", tiny, "--trials", 5, "--epochs", 2, "--batch", 4, "--output", out, "--confirm", 0)
+    code, said, err = run("study", "made", *asked, "--metric", "accuracy, loss,parameters", "--sampler", "nsga2")
+    assert (
+        (code, err) == (0, "")
+        and "Pareto front: " in said
+        and "validation loss and parameters." in " ".join(said.split())
+    )
+    told = json.loads((out / "best.json").read_text())
+    assert told["metrics"] == {"validation_accuracy": "max", "validation_loss": "min", "parameters": "min"}
+    assert told["front"][0]["validation_accuracy"] == told["best"]["validation_accuracy"]
+    own = (out / "trials.csv").read_bytes()
+    assert {row["parameters"] for row in table(out)} == {"67"} and "The Pareto front" in (
+        out / "report.html"
+    ).read_text()
+    for name in ("report.html", "trials.csv", "best.json"):
+        (out / name).unlink()
+    assert run("report", out)[0] == 0 and (out / "trials.csv").read_bytes() == own
+    assert json.loads((out / "best.json").read_text())["front"] == told["front"]
+    code, _, err = run("study", "made", *asked, "--metric", "accuracy,loss", "--sampler", "nsga2")
+    assert code == 2 and "metric is validation_accuracy (max), validation_loss (min), parameters (min) there" in err
+
+
 def test_a_database_by_url_with_the_rest_in_the_folder(run, made, tiny, tmp_path):
     common = ("study", "made", "--epochs", 1, "--space", tiny, "--no-cache", "--output", tmp_path / "o")
     kept = ("--storage", f"sqlite:///{tmp_path}/all.db", "--name", "night")
@@ -320,6 +344,10 @@ BAD = [
     (("study", "digits", "--fresh", "1"), "fresh must be a whole number of at least 2, got 1"),
     (("study", "digits", "--pruner", "hyperbend"), "got 'hyperbend'; did you mean 'hyperband'?"),
     (("study", "digits", "--metric", "f1"), "metric must be one that digits has, accuracy, loss, got 'f1'"),
+    (("study", "digits", "--metric", "loss,f1"), "that digits has, accuracy, loss, or a cost, parameters, epochs, flo"),
+    (("study", "digits", "--metric", "epochs"), "metric must begin with one that digits has, accuracy, loss, which ra"),
+    (("study", "digits", "--metric", "loss,flops", "--sampler", "cmaes"), "that can take several metrics, random, qua"),
+    (("study", "digits", "--metric", "loss,flops", "--pruner", "median"), "pruner must be None for several metrics, s"),
     (
         ("study", "digits", "--budget", "soon"),
         "budget must be seconds, text such as '90s', '10m', '1.5h', '5000 epochs'",

@@ -37,6 +37,7 @@ def run(
     """
     from hyperjax.reports import study_table
     from hyperjax.reports.folder import summary, write_study
+    from hyperjax.reports.front import front_sentence
     from hyperjax.reports.progress import trial_progress
     from hyperjax.reports.winner import winner_notes, winner_sentence
     from hyperjax.reports.wording import compared_notes, edge_notes, pruning_notes
@@ -66,6 +67,8 @@ def run(
         for line in [] if winner is None else [winner_sentence(winner), *winner_notes(winner), ""]:
             console.print(line, highlight=False, markup=False)
         console.print(study_table(result))
+        if result.further:
+            console.print(front_sentence(result.front), highlight=False, markup=False)
         for note in (*compared_notes(result), *edge_notes(result), *pruning_notes(result)):
             console.print(note, highlight=False, markup=False, soft_wrap=True)  # a line to paste stays whole
         if ended := result.conditions.get("ended"):

@@ -15,12 +15,16 @@ EPILOG = (
     "  hyperjax study digits --trials 256 --pruner hyperband --output out4\n\n"
     "  hyperjax study digits --scientific activation --output out5\n\n"
     "  hyperjax study digits --budget 5m --sampler tpe --metric loss --output out6\n\n"
+    "  hyperjax study digits --space space.toml --sampler nsga2 --metric accuracy,parameters --output out7\n\n"
     "  hyperjax study digits --confirm 4 --fresh 20 --require-gain --output out5 && deploy\n\n"
     "The same command again goes on with a study that was stopped or killed, or that is to have more --trials. "
     "To watch it meanwhile:  hyperjax report out --watch  or  optuna-dashboard out/study.journal\n\n"
     "Samplers: random draws each trial for itself, quasi_random covers the space more evenly, grid goes through lists; "
     "tpe, cmaes, nsga2 and gp (seconds a trial: for few, long ones) look at the scores of earlier batches. A smaller "
     "--batch learns sooner, a larger one keeps more cores busy.\n\n"
+    "Several metrics: the first one ranks; page and best.json also have the Pareto front, the trials that no other one "
+    "beats by all metrics. Those behind the first may be costs: parameters (weights that are trained), epochs (that "
+    "were trained), flops (of a forward pass).\n\n"
     "Pruners end trials early, so that more fit in an hour: successive_halving lets the best third go on after 1, 3, "
     "9, ... epochs; hyperband does so with several first verdicts side by side, for where early scores mislead; median "
     "ends what never was as good as half of the others were on average; patience what has gained nothing for 5 epochs. "
@@ -107,7 +111,11 @@ def study(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="What ranks: loss, or a metric of the task. Default: the task's first.", metavar="NAME"),
+        typer.Option(
+            help="What ranks: loss, or a metric of the task; or several, such as accuracy,parameters, for their front. "
+            "Default: the task's first.",
+            metavar="NAME",
+        ),
     ] = None,
     seed: Annotated[str, typer.Option(help="Seed of the sampling.", metavar="N")] = "0",
     confirm: Annotated[
@@ -146,6 +154,7 @@ def study(
     from hyperjax.reports.folder import prepare_folder
     from hyperjax.studies import default_space, read_space
     from hyperjax.studies.ending import budget_of
+    from hyperjax.studies.measures import Measures, check_several
     from hyperjax.studies.pruners import check_pruner
     from hyperjax.studies.roles import scientific_names
     from hyperjax.studies.samplers import check_sampler
@@ -173,8 +182,8 @@ def study(
     if isinstance(gain, str):
         raise ValueError(f"min_gain must be a number of at least 0, got {gain!r}")
     learnt = find(task)
-    if metric is not None:
-        learnt.ranked_by(metric)  # refused before a folder is made
+    names = None if metric is None else [name.strip() for name in metric.split(",")]
+    check_several(Measures(learnt, names).metrics, sampler, pruner)  # refused before a folder is made
     varied = read_space(space, epochs=passes) if space is not None else default_space(passes, learnt)
     check_sampler(sampler, varied)
     given = [] if scientific is None else [name.strip() for name in scientific.split(",")]
@@ -186,7 +195,7 @@ def study(
     keep_compiled_programs(cache)
     console = Console(stderr=as_json)
     asked: dict[str, Any] = {"trials": count, "seeds": blocks, "seed": start, "sampler": sampler, "batch": together}
-    asked |= {"metric": metric, "budget": budget, "min_gain": gain, "ahead": ahead}
+    asked |= {"metric": names, "budget": budget, "min_gain": gain, "ahead": ahead}
     asked["scientific"] = compared
     asked |= {"pruner": pruner, "storage": where, "name": name, "folder": folder}
     asked["shared"] = storage is not None and pruner is None
