@@ -202,9 +202,13 @@ def study(
         if storage is not None:
             whole = None if together == sys.maxsize else together
             raced = trials if whole is None and pruning is not None else None
-            race = (None if pruning is None else pruning.conditions["pruner"], raced)
-            drawn = (whole, layout, width, metrics, compared, ahead)
-            same = identity(task, space, recipe, chosen, int(seed), sampler, *race, *drawn)
+            race: dict[str, Any] = {
+                "pruner": None if pruning is None else pruning.conditions["pruner"],
+                "trials": raced,
+            }
+            cut: dict[str, Any] = {"batch": whole, "layout": layout, "width": width, "ahead": ahead}
+            asked_of: dict[str, Any] = {"metrics": metrics, "scientific": compared}
+            same = identity(task, space, recipe, chosen, int(seed), sampler, **race, **cut, **asked_of)
             kept = (storage, name, folder, metrics, space, same, batch, layout, shared)
             archive = held.enter_context(_archived(*kept))
             together, known = archive.identity["batch"] or sys.maxsize, archive.known
