@@ -274,7 +274,9 @@ def _advice(
         return ()
     best = max(rate for _, _, rate in ran)
     size, rate = next((size, rate) for size, _, rate in ran if rate >= ENOUGH * best)
-    found = [Advice("throughput", size, f"{plain(rate)} examples a second, the most being {plain(best)}")]
+    found = [
+        Advice("throughput", size, f"{plain(rate)} examples a second in its fastest call, the most being {plain(best)}")
+    ]
     if not math.isnan(critical.mean):
         below = [size for size, _, _ in ran if size <= critical.mean]
         reason = f"the critical batch size is {ranged(critical)}"
