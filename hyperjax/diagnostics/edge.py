@@ -59,6 +59,8 @@ def edge_of(
     rises = None if math.isnan(chance) else bool(trend > 0 and chance < SURE)
     watched = known[min(max(len(known) // 2, reached or 0), max(len(known) - FEWEST, 0)) :]
     share = mean_interval(ratio[watched]) if has_limit else Interval(math.nan, math.nan, math.nan)
+    if len(watched) < FEWEST:
+        share = Interval(share.mean, -math.inf, math.inf)
     last = int(known[-1])
     stable = float(rate[last] / ratio[last]) if has_limit and ratio[last] > 0 else math.inf
     return Edge(
@@ -122,17 +124,23 @@ def sentences(edge: Edge, divides: bool, unknown: str | None) -> list[str]:
     if not math.isfinite(edge.last):
         return ["The curvature is not finite at any moment."]
     way = f"from {edge.first:.3g} to {edge.last:.3g}"
-    said = [
-        {
-            True: f"{what} rises {way} (progressive sharpening, Kendall's tau {edge.trend:.2f}).",
-            False: f"{what} goes {way}, which is no clear rise (Kendall's tau {edge.trend:.2f}).",
-            None: f"{what} goes {way}.",
-        }[edge.rises]
-    ]
+    said = (
+        [f"{what} is {edge.last:.3g}."]
+        if edge.first == edge.last
+        else [
+            {
+                True: f"{what} rises {way} (progressive sharpening, Kendall's tau {edge.trend:.2f}).",
+                False: f"{what} goes {way}, which is no clear rise (Kendall's tau {edge.trend:.2f}).",
+                None: f"{what} goes {way}.",
+            }[edge.rises]
+        ]
+    )
     if unknown is not None:
         return [*said, f"No limit of stability is known for {unknown}."]
     low, high = edge.ratio.low, edge.ratio.high
-    share = f"{edge.ratio.mean:.2f} of the limit" + (f", 95 % interval {low:.2f} to {high:.2f}" if high < 1e3 else "")
+    share = f"{edge.ratio.mean:.3g} of the limit" + (
+        f", 95 % interval {low:.2f} to {high:.2f}" if high < math.inf else ""
+    )
     largest = f"{edge.largest_rate:.3g}"
     since = "" if edge.reached_at is None else f" from step {edge.reached_at} on"
     said.append(

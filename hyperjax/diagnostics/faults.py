@@ -106,7 +106,7 @@ def _variance(first: Sequence[Layer]) -> list[Fault]:
 def _updates(first: Sequence[Layer], last: Sequence[Layer]) -> list[Fault]:
     """Steps too large for the weights that they change, or too small to change them."""
     shares = [(update_share(layer), layer) for layer in last]
-    shares = [(share, layer) for share, layer in shares if math.isfinite(share)]
+    shares = [(share, layer) for share, layer in shares if not math.isnan(share)]
     if not shares:
         return []
     most, layer = max(shares, key=lambda pair: pair[0])
@@ -114,7 +114,8 @@ def _updates(first: Sequence[Layer], last: Sequence[Layer]) -> list[Fault]:
         evidence = (
             f"one step changes the weights of {called(layer.path)} by {most:.2g} of their norm (0.001 to 0.05 is usual)"
         )
-        advice = f"lower the learning rate, by a factor of {10 * most / LARGE_STEP:.2g} or so"
+        factor = f"by a factor of {10 * most / LARGE_STEP:.2g} or so" if math.isfinite(most) else "by far"
+        advice = f"lower the learning rate, {factor}"
         return [Fault("large updates", called(layer.path), "learning rate", evidence, advice)]
     if most < SMALL_STEP and any(update_share(layer) < SMALL_STEP for layer in first):
         evidence = f"no step changes a layer by more than {most:.2g} of its norm (0.001 to 0.05 is usual)"

@@ -81,10 +81,15 @@ class Sharpness(Diagnostic):
 
     @property
     def converged(self) -> np.ndarray:
-        """bool[moments], whether every eigenvalue is as near to a true one as was asked for."""
-        found = self.residual <= self.tolerance * np.abs(self.eigenvalue)
-        known = self.preconditioned_residual <= self.tolerance * np.abs(self.preconditioned)
-        return np.asarray(found & (known | ~np.isfinite(self.preconditioned)))
+        """bool[moments], whether every eigenvalue that is finite is as near to a true one as was asked for."""
+        return ~(self._error > self.tolerance)
+
+    @property
+    def _error(self) -> np.ndarray:
+        """f64[moments], the larger of the residuals as a share of its eigenvalue; NaN where none is finite."""
+        pairs = ((self.residual, self.eigenvalue), (self.preconditioned_residual, self.preconditioned))
+        shares = [beside / np.where(value == 0, np.nan, np.abs(value)) for beside, value in pairs]
+        return np.asarray(np.fmax(*shares))
 
     @property
     def answer(self) -> str:
@@ -92,7 +97,7 @@ class Sharpness(Diagnostic):
         if self.diverged_at is not None:
             said.append(f"The run diverged at step {self.diverged_at}.")
         if not self.converged.all():
-            worst = float(np.nanmax(self.residual / np.abs(self.eigenvalue)))
+            worst = float(np.nanmax(self._error))
             said.append(f"Not all eigenvalues converged (residual up to {worst:.1%}): allow more iterations.")
         if self.examples < self.whole:
             said.append(f"Measured on {self.examples:,} of {self.whole:,} training examples.")

@@ -73,7 +73,7 @@ class Signal(Diagnostic):
         seen = [kind for kind in self.kinds if kind]
         if not seen:
             said.append("The model's layers cannot be seen, only the gradients and updates of its weights.")
-        elif not said:
+        elif not said and self.diverged_at is None:
             said.append(
                 f"The signal passes: no layer of {len(seen)} has many dead or saturated units, and the variance keeps "
                 "its size."
@@ -152,7 +152,8 @@ def signal(
         at.append(moment.step)
         if not trained:
             break
-    first, last = found[0], found[-1]
+    first = found[0]
+    sound = found[:-1] if diverged >= 0 else found  # what divergence leaves behind says nothing of what led there
 
     def column(of: Any) -> np.ndarray:
         return np.array([[of(layer) for layer in row] for row in found], np.float64)
@@ -174,7 +175,7 @@ def signal(
         flat=flat,
         examples=chosen.measured,
         whole=chosen.whole,
-        faults=faults(first, last),
+        faults=faults(first, sound[-1]),
         diverged_at=diverged if diverged >= 0 else None,
     )
 

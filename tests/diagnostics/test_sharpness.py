@@ -11,7 +11,7 @@ import hyperjax as hj
 from hyperjax import optimizers
 from hyperjax.diagnostics import Moments, sharpness
 from hyperjax.diagnostics.curvature import Curvature
-from hyperjax.diagnostics.edge import edge_of, kendall
+from hyperjax.diagnostics.edge import edge_of, kendall, sentences
 from hyperjax.diagnostics.examples import examples_of
 from hyperjax.diagnostics.stability import stability, steepest
 from hyperjax.diagnostics.trace import trace
@@ -159,11 +159,26 @@ def test_a_trend_and_an_edge_are_told_from_noise():
         (hovers, "at", True),
         (hovers / 4, "below", True),
         (np.full(12, 4.0) + rng.normal(size=12) / 10, "below", False),
+        (np.array([4, 5, 4.5, 5.2, 4.1, 5.1, 4.2, 5.3, 4.3, 5.05, 4.4, 4.9]), "below", False),  # tau 0.09
         (30 + rng.normal(size=12), "above", None),
         (20 + 15 * rng.normal(size=12), "unclear", None),
     ):
         found = edge_of(steps, values, values, limit, rate)
         assert (found.where, found.rises if rises is not None else None) == (where, rises)
+
+
+def test_a_run_that_ends_early_is_above_or_not_known():
+    steps, limit, rate = np.array([0, 4]), np.full(2, 1.0), np.full(2, 2.0)
+    for values, where, largest in (
+        ([8.0, np.nan], "above", 0.25),
+        ([8.0, 4.0], "above", 0.5),
+        ([0.5, 4.0], "unclear", 0.5),
+    ):
+        found = edge_of(steps, np.array(values), np.array(values), limit, rate)
+        assert (found.where, found.largest_rate) == (where, largest)
+        assert "interval" not in sentences(found, False, None)[1]
+    nothing = edge_of(steps, np.full(2, np.nan), np.full(2, np.nan), limit, rate)
+    assert sentences(nothing, False, None) == ["The curvature is not finite at any moment."]
 
 
 @pytest.mark.parametrize(

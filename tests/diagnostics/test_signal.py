@@ -47,6 +47,8 @@ def planted():
     dead.bias[...] = jnp.where(jnp.arange(UNITS) < DEAD, -1e3, 0.5)
     tanh.kernel[...] *= 100
     task = classes()
+    reached = np.sort(by_hand(model, task.data["train"][0])[0][0][:, 0])
+    model.layers[0].bias[0] -= reached[-2:].mean()  # alive at one example of one block
     return task, model, signal(task, model, block=20)  # two blocks, and six examples left
 
 
@@ -75,6 +77,7 @@ def test_what_is_planted_is_found_by_layer_with_its_share(planted):
         assert found.activation_mean[0, place] == pytest.approx(a.mean(), rel=1e-4)
         assert found.activation_variance[0, place] == pytest.approx(a.var(), rel=1e-4)
         assert found.zeros[0, place] == pytest.approx((a == 0).mean(), abs=1e-6)
+    assert (hand[0][1][:, 0] > 0).sum() == 1
     assert found.dead[0, 0] == (hand[0][1] == 0).all(0).mean()
     assert found.dead[0, 1] == DEAD / UNITS == (hand[1][1] == 0).all(0).mean()
     slope = 1 - np.tanh(hand[2][0]) ** 2
@@ -180,6 +183,7 @@ def layer(function="relu", variance=1.0, flat=0.3, dead=0.0, update=0.01, path="
         ([layer(variance=1.5**i) for i in range(8)], [layer()] * 8, []),
         ([layer(None, 1e-4), layer(None, 1.0), layer()], [layer()] * 3, []),  # an embedding has a size of its own
         ([layer()], [layer(update=2.0)], [("large updates", "learning rate")]),
+        ([layer()], [layer(update=np.inf)], [("large updates", "learning rate")]),
         ([layer(update=1e-8)], [layer(update=1e-8)], [("small updates", "learning rate")]),
         ([layer(update=0.1)], [layer(update=1e-8)], []),  # a schedule's end
     ],
