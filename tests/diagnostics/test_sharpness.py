@@ -159,7 +159,7 @@ def test_a_trend_and_an_edge_are_told_from_noise():
         (hovers, "at", True),
         (hovers / 4, "below", True),
         (np.full(12, 4.0) + rng.normal(size=12) / 10, "below", False),
-        (np.array([4, 5, 4.5, 5.2, 4.1, 5.1, 4.2, 5.3, 4.3, 5.05, 4.4, 4.9]), "below", False),  # tau 0.09
+        (np.array([4, 5, 4.5, 5.2, 4.1, 5.1, 4.2, 5.3, 4.3, 5.05, 4.4, 4.9]), "below", False),  # tau 0.15
         (30 + rng.normal(size=12), "above", None),
         (20 + 15 * rng.normal(size=12), "unclear", None),
     ):
