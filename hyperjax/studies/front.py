@@ -84,5 +84,6 @@ def unbeaten(losses: np.ndarray) -> list[int]:
     found, left = [], np.arange(len(order))
     while len(left):  # the first that is left is beaten by none: what could beat it comes before it
         found.append(int(order[left[0]]))
-        left = left[np.any(ordered[left] < ordered[left[0]], axis=1)]
+        better = [column[left] < column[left[0]] for column in ordered.T]  # by one column at least
+        left = left[np.logical_or.reduce(better)]
     return found
