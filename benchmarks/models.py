@@ -49,8 +49,8 @@ from workloads import (
 PEERS, ALONE = ("torch", "torch-pool", "torch-compile", "flax"), ("torch", "torch-compile", "flax")
 
 
-def ours(alone: bool, name: str, workload: Workload, arrays: Arrays) -> Measure:
-    """All rates by `fit_population`, records included; `alone`: some of them, one after another, by `fit`."""
+def task_of(name: str, arrays: Arrays) -> Any:
+    """A workload as a task of ours."""
     import hyperjax as hj
 
     shape = arrays[0].shape[1:]
@@ -60,7 +60,14 @@ def ours(alone: bool, name: str, workload: Workload, arrays: Arrays) -> Measure:
         "transformer": lambda rngs: hj.models.Transformer(VOCABULARY, WIDTH, LAYERS, HEADS, shape[0], rngs=rngs),
         "lstm": lambda rngs: hj.models.LSTM(shape[1], CLASSES, HIDDEN, rngs=rngs),
     }
-    task = hj.Task(models[name], {"train": arrays}, loss="cross_entropy", name=name)
+    return hj.Task(models[name], {"train": arrays}, loss="cross_entropy", name=name)
+
+
+def ours(alone: bool, name: str, workload: Workload, arrays: Arrays) -> Measure:
+    """All rates by `fit_population`, records included; `alone`: some of them, one after another, by `fit`."""
+    import hyperjax as hj
+
+    task = task_of(name, arrays)
     rates = workload.few if alone else workload.rates
     recipes = [hj.Recipe(learning_rate=rate, batch_size=workload.batch, epochs=workload.epochs) for rate in rates]
 

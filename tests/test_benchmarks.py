@@ -9,6 +9,8 @@ import sys
 import warnings
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import optuna
 import pytest
 
@@ -109,3 +111,20 @@ def test_search(tmp_path):
         first = [seconds for seconds, _, _, worth in record["mlp"]["flax"]["answers"][0] if worth >= last[3]]
         assert record["mlp"]["flax"]["reached"][0] >= min(first, default=math.inf)
         assert all(goal["met"] == (goal["measured"] <= goal["wanted"]) for goal in record["mlp"]["goals"])
+
+
+def test_a_profile_knows_products_by_their_shapes():
+    specification = importlib.util.spec_from_file_location("step_profile", FOLDER / "step_profile.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+
+    def step(h, weights):
+        return jax.lax.scan(lambda h, _: (jnp.tanh(h @ weights @ weights.T), None), h, None, length=3)[0]
+
+    compiled = jax.jit(step).lower(jnp.ones((5, 7)), jnp.ones((7, 11))).compile()
+    known = module.instructions(compiled.as_text())
+    products = [one for one in known.values() if one.kind == "product"]
+    assert {one.flops for one in products} == {2.0 * 5 * 7 * 11} and len(products) >= 2
+    assert any(one.kind == "computing" for one in known.values())
+    spent = {name for name, _ in module.traced(lambda: compiled(jnp.ones((5, 7)), jnp.ones((7, 11))))}
+    assert any(name in known and known[name].kind == "product" for name in spent)

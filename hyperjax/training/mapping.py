@@ -165,6 +165,11 @@ class Population:
                 self._compiled[key] = self._compile_piece(piece)
             return self._compiled[key]  # type: ignore[no-any-return]
 
+    @property
+    def compiled(self) -> list[Any]:
+        """The executables so far, one for each shape of a chunk."""
+        return list(self._compiled.values())
+
     def lower(self, *piece: PyTree, platforms: tuple[str, ...] | None = None) -> Any:
         """The program for one chunk, lowered but not compiled; for other platforms too, without their hardware."""
         spread = self._spread(piece) if platforms is None else None
