@@ -60,12 +60,12 @@ class RateRamp:
         rates = np.geomspace(low, high, runs.steps)
         self.curve = RateCurve(rates, np.where(np.isfinite(progress), progress, -np.inf))
 
-    def advantage(self, targets: np.ndarray) -> np.ndarray:
-        """f64[seeds], by how much the lowest smoothed loss is lower with the task's targets than with others.
+    def lowest(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """f64[seeds] twice, the lowest smoothed loss with the task's targets, and with others.
 
         Args:
             targets: [seeds, *targets' shape], those others.
         """
         (others,) = self._runs.losses([self._schedule], targets)
-        lowest, own = (np.fmin.reduce(smoothed(losses, SMOOTHING), -1) for losses in (others, self._losses))
-        return np.asarray(lowest - own)
+        own, other = (np.fmin.reduce(smoothed(losses, SMOOTHING), -1) for losses in (self._losses, others))
+        return np.asarray(own), np.asarray(other)

@@ -200,8 +200,6 @@ def lr_range_test(
 def _reason(test: RatePopulation | RateRamp, runs: RateRuns) -> str | None:
     """Why the curve does not say which rate to take, by name; None where it does."""
     curve = test.curve
-    # Seeds begin with losses of different sizes, and progress goes with them: shares of those differ less.
-    start = np.abs(test.untrained)
     if runs.steps < FEWEST_STEPS:
         return "steps"
     if len(runs.seeds) < 2:
@@ -212,14 +210,16 @@ def _reason(test: RatePopulation | RateRamp, runs: RateRuns) -> str | None:
         return "flat"
     if curve.means.argmax() == len(curve.rates) - 1 and np.isnan(curve.brackets(test.above, upwards=True)).all():
         return "highest"
-    if not beyond_noise(curve.progress[curve.best] / start):
+    # Seeds begin with losses of different sizes, and progress goes with them: shares of those differ less.
+    if not beyond_noise(curve.progress[curve.best] / np.abs(test.untrained)):
         return "noise"
     if curve.reaching(test.good) == 0:
         return "lowest"
     if _has_control(runs):
         # The task's targets are one order of all, which every seed has: one more variance than that of a mean.
-        advantage = test.advantage(_shuffled(runs))
-        if not beyond_noise(advantage / start, more=1.0) or advantage.mean() < NOTICEABLE * curve.means.max():
+        own, others = test.lowest(_shuffled(runs))
+        shares = (others - own) / np.abs(others)
+        if not beyond_noise(shares, more=1.0) or (others - own).mean() < NOTICEABLE * curve.means.max():
             return "targets"
     return None
 

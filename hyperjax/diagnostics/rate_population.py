@@ -39,8 +39,8 @@ class RatePopulation:
         self.curve = RateCurve(grid, still - np.stack(reached))
         self._refine()
 
-    def advantage(self, targets: np.ndarray) -> np.ndarray:
-        """f64[seeds], by how much the best of some safe rates gets lower with the task's targets than with others.
+    def lowest(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """f64[seeds] twice, the lowest loss that some safe rates reach with the task's targets, and with others.
 
         Args:
             targets: [seeds, *targets' shape], those others.
@@ -49,7 +49,7 @@ class RatePopulation:
         safe = np.flatnonzero(means >= ENOUGH * means[self.curve.best])
         some = safe[np.unique(np.linspace(0, len(safe) - 1, CONTROLS).round().astype(int))]
         others = self._last(self._runs.losses([float(rate) for rate in self.curve.rates[some]], targets)).min(0)
-        return np.asarray(others - (self.untrained - self.curve.progress[some]).min(0))
+        return np.asarray((self.untrained - self.curve.progress[some]).min(0)), others
 
     def _last(self, losses: np.ndarray) -> np.ndarray:
         """f64[rates, seeds], mean over the last quarter of the steps, infinite where a run diverged."""

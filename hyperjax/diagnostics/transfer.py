@@ -119,7 +119,7 @@ def transfer(
         the best one of every size.
 
     >>> from hyperjax.tasks import wine
-    >>> result = transfer(wine(), Recipe(optimizer="sgd"), "data", (0.3, 0.6, 1), rates=12, steps=40, seeds=(0, 1))
+    >>> result = transfer(wine(), Recipe(optimizer="sgd"), "data", (0.3, 0.6, 1), rates=8, steps=20, seeds=(0, 1))
     >>> len(result.best), result.verdict in ("carries", "moves", "undecided")
     (3, True)
     """
