@@ -9,10 +9,15 @@ from hyperjax.cli import main
 from tests.training.made import classes
 
 
+@pytest.fixture(scope="module")
+def small():
+    """A task that compiles fast, and only once."""
+    return classes()
+
+
 @pytest.fixture
-def run(capsys, monkeypatch):
-    """Runs the command on a small task, without a cache: exit code, standard output, standard error."""
-    small = classes()
+def run(capsys, monkeypatch, small):
+    """Runs the command on it, without a cache: exit code, standard output, standard error."""
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr("hyperjax.tasks.find", lambda name: small)
     monkeypatch.setattr("hyperjax.cli.programs.keep_compiled_programs", lambda wanted: None)
@@ -25,14 +30,13 @@ def run(capsys, monkeypatch):
     return runner
 
 
-def test_it_says_what_the_test_says(run, tmp_path):
+def test_it_says_what_the_test_says(run, small, tmp_path):
     asked = ("--optimizer", "sgd", "--batch-size", 8, "--low", "1e-3", "--rates", 8, "--seeds", 2, "--steps", 30)
     code, out, err = run(*asked, "--json", "--output", tmp_path)
     assert code == 0
     told = json.loads(out)
-    test = hj.diagnostics.lr_range_test(
-        classes(), hj.Recipe(optimizer="sgd", batch_size=8), 1e-3, rates=8, seeds=(0, 1), steps=30
-    )
+    recipe = hj.Recipe(optimizer="sgd", batch_size=8)
+    test = hj.diagnostics.lr_range_test(small, recipe, 1e-3, rates=8, seeds=(0, 1), steps=30)
     assert told == json.loads(json.dumps(test.to_json()))
     assert told["rates"][0] == 1e-3
     assert "report.html" in err and (tmp_path / "report.html").exists()

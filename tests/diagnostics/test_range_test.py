@@ -40,7 +40,7 @@ def tested(quadratic):
     return lr_range_test(quadratic[0], SGD, low=1e-5, rates=32)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", optax.sgd])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", pytest.param(optax.sgd, marks=pytest.mark.slow)])
 def test_a_quadratic_blows_up_at_the_limit_of_stability(quadratic, tested, optimizer):
     task, largest = quadratic
     limit = (2 + 2 * 0.9 if optimizer == "momentum" else 2) / largest

@@ -57,25 +57,21 @@ def test_width_transfer_is_known_of_two_parametrizations(maximal, tmp_path):
     assert result.answer in hj.report(result, tmp_path / "page.html").read_text("utf-8")
 
 
-def test_over_the_data_every_part_holds_the_smaller_ones():
-    task = classes()
-    result = transfer(
-        task,
-        hj.Recipe(optimizer="sgd", batch_size=8),
-        "data",
-        (0.5, 0.7, 1.0),
-        low=1e-3,
-        high=1e3,
-        rates=12,
-        seeds=(0, 1),
-        steps=30,
-    )
+@pytest.mark.slow
+def test_over_the_data_it_has_no_coordinates():
+    recipe = hj.Recipe(optimizer="sgd", batch_size=8)
+    shares = (0.5, 0.7, 1.0)
+    result = transfer(classes(), recipe, "data", shares, low=1e-3, high=1e3, rates=12, seeds=(0, 1), steps=30)
     assert isinstance(result, Transfer)
     assert result.sizes.tolist() == [0.5, 0.7, 1.0]
     assert result.coordinates == {}
     assert len(result.table.rows) == 3
     assert "data doubles" in result.answer
     assert [trace.name for trace in hj.plot(result).data] == ["blows up", "best"]
+
+
+def test_every_part_of_the_data_holds_the_smaller_ones():
+    task = classes()
     parts = [{row.tobytes() for row in _less(task, share).data["train"][0]} for share in (0.25, 0.5, 1.0)]
     assert [len(part) for part in parts] == [12, 23, 46]
     assert parts[0] < parts[1] < parts[2]
