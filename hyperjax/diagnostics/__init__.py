@@ -1,6 +1,7 @@
 """What is wrong with a run, and what to change: measured on the user's own task, with the evidence."""
 
 from hyperjax.diagnostics.batch_cost import BatchCost, batch_cost
+from hyperjax.diagnostics.curves import Curve
 from hyperjax.diagnostics.diagnostic import Diagnostic, Table
 from hyperjax.diagnostics.moments import Moment, Moments
 from hyperjax.diagnostics.noise_scale import NoiseScale, noise_scale
@@ -11,6 +12,7 @@ from hyperjax.diagnostics.transfer import Transfer, transfer
 
 __all__ = [
     "BatchCost",
+    "Curve",
     "Diagnostic",
     "Moment",
     "Moments",

@@ -1,0 +1,165 @@
+"""A training curve: losses over steps, from a run or from anybody's log, with gaps and an end that may not be finite."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hyperjax.training.recipe import Recipe
+from hyperjax.training.record import Run
+
+LARGEST = 1e100  # what is above it in size has diverged, whatever the format of the number
+
+
+class Curve:
+    """Losses over steps, the points that are finite; what is not finite at the end is a divergence.
+
+    A value that is missing or not finite in the middle is a gap: it is left out and counted. No validation is allowed;
+    then what it would tell is not told.
+
+    Args:
+        steps: f64[n], rising; steps or epochs.
+        train: f64[n], training losses.
+        validation: f64[v], validation losses, or None.
+        validation_steps: f64[v], rising; None: `steps`.
+        rate: f64[n], learning rate at each step, or None where nobody knows.
+        unit: what `steps` counts, "step" or "epoch".
+        recipe: what was trained, where it is known.
+
+    Attributes:
+        steps, train, validation_steps, validation, rate, unit, recipe: as above, gaps left out; the validation is empty
+            where there is none.
+        diverged_at: the first step of an end that is not finite, else None.
+        gaps: values left out before that.
+
+    Raises: ValueError for steps that do not rise or are not finite, lengths that differ, fewer than two points, or
+        losses of which none was given.
+
+    >>> curve = Curve([1, 2, 3, 4], [2.0, 1.0, float("nan"), 0.5], [2.1, 1.2, 1.0, 0.9])
+    >>> curve.train.tolist(), curve.gaps, curve.diverged_at
+    ([2.0, 1.0, 0.5], 1, None)
+    >>> Curve([1, 2, 3], [2.0, 9.0, float("inf")]).diverged_at
+    3.0
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[float] | np.ndarray,
+        train: Sequence[float] | np.ndarray,
+        validation: Sequence[float] | np.ndarray | None = None,
+        validation_steps: Sequence[float] | np.ndarray | None = None,
+        *,
+        rate: Sequence[float] | np.ndarray | None = None,
+        unit: str = "step",
+        recipe: Recipe | None = None,
+    ):
+        places, losses = _steps("steps", steps), _numbers("train", train)
+        _same_length("train", losses, "steps", places)
+        if len(places) < 2:
+            raise ValueError(f"train must have at least 2 points, got {len(places)}")
+        rates = None if rate is None else _numbers("rate", rate)
+        if rates is not None:
+            _same_length("rate", rates, "steps", places)
+        self.unit, self.recipe = unit, recipe
+        kept, ends, holes = _finite(losses)
+        self.steps, self.train = places[kept], losses[kept]
+        self.rate = rates[kept] if rates is not None and np.isfinite(rates[kept]).all() else None
+        self.diverged_at = float(places[ends]) if ends < len(places) else None
+        self.gaps = holes
+        self.validation_steps, self.validation = np.zeros(0), np.zeros(0)
+        if validation is not None:
+            own = places if validation_steps is None else _steps("validation_steps", validation_steps)
+            values = _numbers("validation", validation)
+            _same_length("validation", values, "steps" if validation_steps is None else "validation_steps", own)
+            kept, ends, holes = _finite(values)
+            self.validation_steps, self.validation = own[kept], values[kept]
+            self.gaps += holes
+            # Validation that is missing at the end was not recorded; losses beside it say whether the run went on.
+            if ends < len(own) and np.isinf(values[ends:]).any() and self.diverged_at is None:
+                self.diverged_at = float(own[ends])
+        if not len(self.train) and self.diverged_at is None:
+            raise ValueError("train must have losses, got none")
+
+    @classmethod
+    def of(cls, run: Run) -> "Curve":
+        """The curve of a run over epochs: the loss of each recorded batch, and the validations.
+
+        >>> from hyperjax.tasks import digits
+        >>> from hyperjax.training import fit
+        >>> curve = Curve.of(fit(digits(), Recipe(epochs=2)))
+        >>> len(curve.train), curve.validation_steps.tolist(), curve.unit
+        (90, [1.0, 2.0], 'epoch')
+        """
+        validation = run.metrics.get("validation_loss")
+        if not len(run.steps):  # it was read back, without the record of its steps
+            train, epochs, rate = run.metrics["train_loss"], run.epochs, None
+        else:
+            whole = float(run.epochs[-1]) / run.steps_done if len(run.epochs) and run.steps_done else 0.0
+            whole = whole or run.recipe.epochs / run.total_steps
+            train, epochs, rate = run.losses, (run.steps + 1) * whole, run.in_force("learning_rate")
+        if run.diverged and len(train) and np.isfinite(train[-1]):  # the gradient was not, or the step was not recorded
+            train = np.append(train, np.nan)
+            epochs = np.append(epochs, epochs[-1] * (1 + 1e-9) + 1e-9)
+            rate = None if rate is None else np.append(rate, rate[-1])
+        return cls(
+            epochs, train, validation, None if validation is None else run.epochs, rate=rate, unit="epoch",
+            recipe=run.recipe,
+        )  # fmt: skip
+
+    @classmethod
+    def read_csv(cls, path: str | os.PathLike[str]) -> "Curve":
+        """Read a table of steps, training and validation losses from any framework.
+
+        Columns are found by name, in any case and order: step (iteration, epoch, ...), train (loss, train_loss, ...),
+        validation (val_loss, valid, eval_loss, ...), learning_rate (lr). Without a step column rows are counted. Comma,
+        semicolon and tab separate; UTF-8 with and without a mark, UTF-16 and Latin-1 are read. An empty cell is a value
+        that nobody wrote down, "nan" and "inf" are what the run came to.
+
+        Raises: ValueError that names the line and column of what cannot be: text where a number belongs, rows of other
+            lengths, steps that do not rise, no column of training losses, fewer than two of them; a file that is
+            missing, empty or no table.
+        """
+        from hyperjax.diagnostics.curves.csv_file import read
+
+        return cls(**read(path))
+
+    def __repr__(self) -> str:
+        end = "" if self.diverged_at is None else f", diverged at {self.unit} {self.diverged_at:g}"
+        return f"Curve({len(self.train)} training losses, {len(self.validation)} validations{end})"
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    try:
+        array = np.asarray([np.nan if value is None else value for value in values], np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a sequence of numbers, got {values!r:.80}") from None
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a sequence of numbers, got an array of shape {array.shape}")
+    return array
+
+
+def _steps(name: str, values: Any) -> np.ndarray:
+    places = _numbers(name, values)
+    if not np.isfinite(places).all():
+        first = int(np.flatnonzero(~np.isfinite(places))[0])
+        raise ValueError(f"{name} must be finite, got {places[first]} at place {first}")
+    falls = np.flatnonzero(places[1:] <= places[:-1])
+    if len(falls):
+        first = int(falls[0]) + 1
+        kind = "doubled" if places[first] == places[first - 1] else "smaller than the one before"
+        raise ValueError(f"{name} must rise, got {places[first]:g} at place {first}, which is {kind}")
+    return places
+
+
+def _same_length(name: str, values: np.ndarray, other: str, like: np.ndarray) -> None:
+    if len(values) != len(like):
+        raise ValueError(f"{name} must be as many as {other}, {len(like)}, got {len(values)}")
+
+
+def _finite(values: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Which values are finite, where the end that is not begins, and how many are not before it."""
+    with np.errstate(invalid="ignore"):
+        finite = np.abs(values) <= LARGEST
+    ends = int(np.flatnonzero(finite)[-1]) + 1 if finite.any() else 0
+    return finite, ends, int((~finite[:ends]).sum())
