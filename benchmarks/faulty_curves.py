@@ -35,7 +35,7 @@ KINDS = {
     "label noise": _kind("overfitting"),
     "plateau": _kind("stalled", "underfitting too_slow still_improving"),
     "late divergence": _kind("diverged", "oscillating"),
-    "model too small": _kind("underfitting", "stalled still_improving"),
+    "model too small": _kind("underfitting stalled", "still_improving"),
     "too short": _kind("too_short"),
 }
 FAULTLESS = ("healthy", "heavy noise", "cyclic schedule", "restarts", "still improving")
@@ -179,7 +179,7 @@ def _too_high(draw, t, floor, jitter, every):
         train = np.exp(draw.uniform(1.5, 6) * t)
         return train, train * 1.1, jitter
     if face == "stuck":
-        train = draw.uniform(0.85, 1.05) + draw.uniform(1.5, 5) * np.exp(-t * 60) * (t > 0.015)
+        train = draw.uniform(0.85, 1.05) + draw.uniform(1.5, 5) * np.exp(-t * 60) * (np.arange(n) > 0)
         return train, train * 1.01, jitter
     swing, side = draw.uniform(0.12, 0.4), np.zeros(n)
     memory, white = draw.uniform(0.4, 0.9), draw.normal(size=n)

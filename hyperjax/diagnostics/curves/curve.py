@@ -24,11 +24,12 @@ class Curve:
         validation: f64[v], validation losses, or None.
         validation_steps: f64[v], rising; None: `steps`.
         rate: f64[n], learning rate at each step, or None where nobody knows.
+        gradient_norms: f64[n], norm of the gradient at each step, or None.
         unit: what `steps` counts, "step" or "epoch".
         recipe: what was trained, where it is known.
 
     Attributes:
-        steps, train, validation_steps, validation, rate, unit, recipe: as above, gaps left out; the validation is empty
+        steps, train, validation_steps, validation, rate, gradient_norms, unit, recipe: as above, gaps left out; the validation is empty
             where there is none.
         diverged_at: the first step of an end that is not finite, else None.
         gaps: values left out before that.
@@ -51,6 +52,7 @@ class Curve:
         validation_steps: Sequence[float] | np.ndarray | None = None,
         *,
         rate: Sequence[float] | np.ndarray | None = None,
+        gradient_norms: Sequence[float] | np.ndarray | None = None,
         unit: str = "step",
         recipe: Recipe | None = None,
     ):
@@ -58,13 +60,16 @@ class Curve:
         _same_length("train", losses, "steps", places)
         if len(places) < 2:
             raise ValueError(f"train must have at least 2 points, got {len(places)}")
-        rates = None if rate is None else _numbers("rate", rate)
-        if rates is not None:
-            _same_length("rate", rates, "steps", places)
+        beside = {"rate": rate, "gradient_norms": gradient_norms}
+        known = {name: _numbers(name, values) for name, values in beside.items() if values is not None}
+        for name, values in known.items():
+            _same_length(name, values, "steps", places)
         self.unit, self.recipe = unit, recipe
         kept, ends, holes = _finite(losses)
         self.steps, self.train = places[kept], losses[kept]
-        self.rate = rates[kept] if rates is not None and np.isfinite(rates[kept]).all() else None
+        self.rate, self.gradient_norms = (
+            known[name][kept] if name in known and np.isfinite(known[name][kept]).all() else None for name in beside
+        )
         self.diverged_at = float(places[ends]) if ends < len(places) else None
         self.gaps = holes
         self.validation_steps, self.validation = np.zeros(0), np.zeros(0)
@@ -92,20 +97,18 @@ class Curve:
         (90, [1.0, 2.0], 'epoch')
         """
         validation = run.metrics.get("validation_loss")
+        beside: dict[str, np.ndarray] = {}
         if not len(run.steps):  # it was read back, without the record of its steps
-            train, epochs, rate = run.metrics["train_loss"], run.epochs, None
+            train, epochs = run.metrics["train_loss"], run.epochs
         else:
-            whole = float(run.epochs[-1]) / run.steps_done if len(run.epochs) and run.steps_done else 0.0
-            whole = whole or run.recipe.epochs / run.total_steps
-            train, epochs, rate = run.losses, (run.steps + 1) * whole, run.in_force("learning_rate")
+            done = float(run.epochs[-1]) / run.steps_done if len(run.epochs) and run.steps_done else 0.0
+            train, epochs = run.losses, (run.steps + 1) * (done or run.recipe.epochs / run.total_steps)
+            beside = {"rate": run.in_force("learning_rate"), "gradient_norms": run.gradient_norms}
         if run.diverged and len(train) and np.isfinite(train[-1]):  # the gradient was not, or the step was not recorded
-            train = np.append(train, np.nan)
-            epochs = np.append(epochs, epochs[-1] * (1 + 1e-9) + 1e-9)
-            rate = None if rate is None else np.append(rate, rate[-1])
-        return cls(
-            epochs, train, validation, None if validation is None else run.epochs, rate=rate, unit="epoch",
-            recipe=run.recipe,
-        )  # fmt: skip
+            train, epochs = np.append(train, np.nan), np.append(epochs, np.nextafter(epochs[-1], np.inf))
+            beside = {name: np.append(values, values[-1]) for name, values in beside.items()}
+        at = None if validation is None else run.epochs
+        return cls(epochs, train, validation, at, unit="epoch", recipe=run.recipe, **beside)
 
     @classmethod
     def read_csv(cls, path: str | os.PathLike[str]) -> "Curve":

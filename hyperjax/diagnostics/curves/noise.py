@@ -74,8 +74,8 @@ def falling(y: np.ndarray) -> float:
     Source: Mann 1945, Nonparametric tests against trend, Econometrica 13:245, normal approximation. Neighbours must be
     independent: average them in blocks before.
 
-    >>> round(falling(np.arange(10.0)), 4), falling(np.ones(5))
-    (0.0001, 0.5)
+    >>> round(falling(np.array([4.0, 3.0, 3.5, 1.0, 0.0])), 3), falling(np.ones(5))
+    (0.957, 0.5)
     """
     n = len(y)
     score = float(np.sign(y[None, :] - y[:, None])[np.triu_indices(n, 1)].sum())

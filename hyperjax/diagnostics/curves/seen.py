@@ -65,7 +65,7 @@ class Seen:
     Attributes:
         curve: it; unit: what its losses were divided by.
         train, validation: the two series; the validation is None with fewer than 5.
-        start: the loss that training began at, the larger of the two series'.
+        start: the training loss that it began at.
         begin, end: steps.
     """
 
@@ -84,7 +84,8 @@ class Seen:
         seen = curve.validation / self.unit
         self.validation = Series(curve.validation_steps, seen, self.begin, self.end) if enough else None
         first = float(np.median(self.raw[: max(1, min(5, len(self.raw) // 30))]))
-        self.start = max(first, float(seen[0])) if len(seen) else first
+        noise = float(np.median(np.abs(np.diff(self.raw))))
+        self.start = first if first < self.raw[0] + 5 * noise else float(self.raw[0])  # a leap is no start
 
     @cached_property
     def cyclic(self) -> bool:
@@ -107,7 +108,7 @@ class Seen:
 def _restarts(y: np.ndarray) -> bool:
     """True when at least two jumps up are each followed by a slow way down, and hardly any by a fall at once.
 
-    >>> _restarts(np.array([9, 5, 3, 2, 6, 4.5, 3, 2, 6, 4, 3, 2.0])), _restarts(np.array([9, 5, 2, 6, 2, 2, 6, 2, 3.0]))
+    >>> _restarts(np.array([9, 5, 3, 2, 6, 5, 4, 3, 2, 6, 5, 4, 3, 2.0])), _restarts(np.array([9, 3.0] + [2, 2, 6] * 4))
     (True, False)
     """
     if len(y) < 12:

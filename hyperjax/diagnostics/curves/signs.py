@@ -20,6 +20,7 @@ class Sign(NamedTuple):
     at: float | None = None  # the step from which it holds
     span: tuple[float, float] | None = None  # steps between which `at` lies, 95 %
     size: float = 1.0  # how large, as its test says
+    cause: str = ""  # what the test can tell of why
 
 
 NOTHING = Sign(0.0)
@@ -33,15 +34,18 @@ def diverged(seen: Seen) -> Sign:
     curve, train = seen.curve, seen.train
     if curve.diverged_at is not None:
         return Sign(1.0, f"the loss is not finite from {curve.unit} {curve.diverged_at:g} on", curve.diverged_at)
-    rise = np.maximum.accumulate(train.trend[::-1])[::-1] * 0 + train.trend - np.minimum.accumulate(train.trend)
+    rise = train.trend - np.minimum.accumulate(train.trend)
     if _was_won_back(rise) or _was_survived(seen):
         return NOTHING
     lowest = train.draws.min(1)
     shown = train.ends - lowest > 0.5 * np.maximum(seen.start - lowest, 0.3 * abs(seen.start))
     turn = int(np.argmin(train.trend))
     low, end = train.trend[turn] * seen.unit, train.end * seen.unit
+    confidence = float(shown.mean())
+    if seen.validation is not None:  # it knows less of the noise of batches
+        confidence = min(confidence, 1 - seen.validation.falls(float(seen.validation.share[-1]) * 0.6))
     return Sign(
-        float(shown.mean()),
+        confidence,
         f"the training loss rises from {low:.3g} at {curve.unit} {train.x[turn]:.3g} to {end:.3g}, after a start of "
         f"{seen.start * seen.unit:.3g}",
         float(train.x[turn]),
@@ -127,6 +131,8 @@ def _climbs(seen: Seen, least: float = 0.1) -> Sign:
     shown = train.ends - lowest > least * np.maximum(seen.start - lowest, 0.3 * abs(seen.start))
     turn = int(np.argmin(train.trend))
     rises = 1 - train.falls(0.5)
+    if seen.validation is not None:
+        rises = min(rises, 1 - seen.validation.falls(0.5))
     return Sign(
         min(float(shown.mean()), rises),
         f"the training loss climbs from {train.trend[turn] * seen.unit:.3g} to {train.end * seen.unit:.3g}",
@@ -184,7 +190,7 @@ def _waits(seen: Seen, length: float = 1 / 3) -> Sign:
         float(shown.any(1).mean()),
         f"the training loss stands at {level:.3g} from {seen.curve.unit} {begin:.3g} to {end:.3g} before it falls on",
         begin,
-        size=2.0,
+        cause="falls on",
     )
 
 
@@ -204,7 +210,7 @@ def _spent(seen: Seen) -> Sign:
         f"the training loss stays at {train.end * seen.unit:.3g} since the learning rate fell below 2 % of its highest "
         f"at {seen.curve.unit} {seen.curve.steps[max(first - 1, 0)]:.3g}",
         float(seen.curve.steps[max(first - 1, 0)]),
-        size=3.0,
+        cause="rate is spent",
     )
 
 
@@ -259,7 +265,7 @@ def overfitting(seen: Seen) -> Sign:
     rise = series.ends - lowest
     places = np.minimum(np.searchsorted(train.share, series.share[turns]), len(train) - 1)
     climbed = train.ends - train.draws[np.arange(len(turns)), places]
-    fall = np.maximum(seen.start - lowest, 0.05 * abs(seen.start))
+    fall = np.maximum(max(seen.start, float(series.y[0])) - lowest, 0.25 * abs(seen.start))
     shown = (rise > 0.08 * fall) & (climbed < 0.25 * rise) & (series.share[turns] < 0.9)
     low, high = (float(v) for v in np.quantile(series.x[turns], [0.025, 0.975]))
     turn = int(np.argmin(series.trend))
