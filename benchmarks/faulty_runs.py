@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 import hyperjax as hj
-from hyperjax.schedules import epochs, fraction, piecewise_constant
+from hyperjax.schedules import fraction, piecewise_constant
 from hyperjax.tasks import Task, find
 from hyperjax.training import Recipe, Runs
 
@@ -38,7 +38,7 @@ def suited(name: str) -> tuple[Task, Recipe]:
     return task, Recipe(**{"epochs": 20, **task.recipe, "schedule": "constant"}).replace(epochs=20)
 
 
-def planted(name: str, seeds: list[int]) -> list[Planted]:
+def planted(name: str, seeds: list[int], data: int = 0) -> list[Planted]:
     """All kinds of runs of a task; recipes on the same data share a program."""
     task, recipe = suited(name)
     rate = recipe.learning_rate
@@ -56,9 +56,9 @@ def planted(name: str, seeds: list[int]) -> list[Planted]:
         "too much decay": recipe.replace(weight_decay=0.05 / rate),
     }
     found = _trained(task, recipes, seeds)
-    few, noisy = _few(task, 0), _noisy(task, 0)
+    few, noisy = _few(task, data), _noisy(task, data)
     plain = recipe.replace(dropout=None if recipe.dropout is None else 0.0, weight_decay=0.0)
-    found += _trained(few, {"few examples": plain.replace(epochs=60)}, seeds)
+    found += _trained(few, {"few examples": plain.replace(epochs=300)}, seeds)
     return found + _trained(noisy, {"label noise": plain.replace(epochs=40)}, seeds)
 
 
@@ -72,7 +72,7 @@ def _trained(task: Task, recipes: dict[str, Recipe], seeds: list[int]) -> list[P
 
 def _few(task: Task, seed: int) -> Task:
     x, y = task.data["train"]
-    kept = np.random.default_rng(seed).permutation(len(x))[: max(40, len(x) // 15)]
+    kept = np.random.default_rng(seed).permutation(len(x))[: max(25, len(x) // 20)]
     return replace(task, data={**task.data, "train": (x[kept], y[kept])})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hyperjax.diagnostics.curves.finding import Times, short
 from hyperjax.diagnostics.curves.seen import Seen
-from hyperjax.diagnostics.curves.signs import Sign
+from hyperjax.diagnostics.curves.signs import Sign, has_high_rate
 from hyperjax.schedules import Schedule
 from hyperjax.training.recipe import Recipe
 
@@ -57,7 +57,7 @@ def _stalled(seen: Seen, sign: Sign) -> Advice:
     if recipe is not None and (lighter := _lighter(recipe)):
         return _spoken(recipe, lighter, "regularization holds it: "), lighter
     leapt = len(seen.raw) > 4 and float(seen.raw[: max(4, len(seen.raw) // 3)].max()) > 1.3 * seen.start
-    if leapt or _is_high(recipe):
+    if leapt or has_high_rate(recipe):
         return _times_rate(seen, 0.1, "the loss leapt at first, or the rate is high for its optimizer: ")
     return _times_rate(seen, 10.0, "nothing moves: look at `hj.diagnostics.signal` for dead or saturated units, and ")
 
@@ -118,14 +118,6 @@ def _lighter(recipe: Recipe) -> dict[str, Any]:
         if isinstance(value, int | float) and value >= (_DECAY if name == "weight_decay" else 0.01):
             changes[name] = short(value / 100)
     return changes
-
-
-def _is_high(recipe: Recipe | None) -> bool:
-    """True for a rate that hardly any task wants: above 0.01 where steps have the rate's size, above 1 elsewhere."""
-    if recipe is None or not isinstance(recipe.learning_rate, int | float):
-        return False
-    plain = recipe.optimizer in ("sgd", "momentum", "nesterov", "adadelta")
-    return recipe.learning_rate > (1.0 if plain else 0.01)
 
 
 def _doubled(value: Any) -> Any:

@@ -10,7 +10,7 @@ from hyperjax.diagnostics.curves.advice import advise
 from hyperjax.diagnostics.curves.curve import Curve
 from hyperjax.diagnostics.curves.finding import FAULTS, NAMES, Finding, Times, changed
 from hyperjax.diagnostics.curves.seen import Seen
-from hyperjax.diagnostics.curves.signs import LEAST_POINTS, SIGNS, Sign
+from hyperjax.diagnostics.curves.signs import LEAST_POINTS, SIGNS, Sign, has_high_rate
 from hyperjax.diagnostics.diagnostic import Diagnostic, Table
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
@@ -145,19 +145,30 @@ def _of_curve(curve: Curve, fits_well: bool = False) -> Diagnosis:
     seen = Seen(curve)
     signs = {name: sign(seen) for name, sign in SIGNS.items()}
     if fits_well:
-        signs |= dict.fromkeys(("stalled", "underfitting"), Sign(0.0))
-    kept = {name for name, sign in signs.items() if sign.confidence >= LEAST}
-    if "stalled" in kept and signs["oscillating"].size < 3:
-        kept.discard("oscillating")  # a loss that has not moved makes any noise look large
-    if "overfitting" in kept:
-        kept.discard("too_slow")  # the training loss falls on because it learns by heart
-    if kept & {"too_slow", "diverged"}:
-        kept.discard("still_improving")
+        signs |= {name: Sign(0.0) for name in ("stalled", "underfitting") if not signs[name].cause}
+    kept = _apart({name: sign for name, sign in signs.items() if sign.confidence >= LEAST}, curve)
     findings = [_finding(name, seen, signs[name]) for name in kept]
     if not kept & set(FAULTS):
         strongest = max((name for name in FAULTS), key=lambda name: signs[name].confidence)
         findings.append(_healthy(seen, strongest, signs[strongest].confidence))
     return Diagnosis(_in_order(findings), 1, (curve,))
+
+
+def _apart(kept: dict[str, Sign], curve: Curve) -> set[str]:
+    """Names of signs, less those that another one explains."""
+    names = set(kept)
+    if "diverged" in names:
+        names -= {"stalled", "underfitting", "overfitting", "still_improving", "too_slow"}
+    if "stalled" in names and "oscillating" in names and kept["oscillating"].size < 3:
+        names.discard("oscillating")  # a loss that has not moved makes any noise look large
+    if "overfitting" in names:
+        names.discard("too_slow")  # the training loss falls on because it learns by heart
+        if "oscillating" in names:  # what it has learnt by heart makes validations jump, and so does a high rate
+            high = has_high_rate(curve.recipe) or kept["oscillating"].cause == "climbs"
+            names.discard("overfitting" if high else "oscillating")
+    if "too_slow" in names:
+        names.discard("still_improving")
+    return names
 
 
 def _finding(name: str, seen: Seen, sign: Sign) -> Finding:

@@ -43,7 +43,7 @@ def smoother(x: np.ndarray, width: float = 0.08) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _multipliers(points: int, block: int) -> np.ndarray:
+def multipliers(points: int, block: int) -> np.ndarray:
     """f64[replicates, points]: 1 or -1, equal within blocks whose place is random; the same ones each time."""
     draw = np.random.default_rng(0)
     signs = draw.choice([-1.0, 1.0], (REPLICATES, points // block + 2))
@@ -63,7 +63,7 @@ def replicates(y: np.ndarray, smooth: np.ndarray) -> np.ndarray:
     trend = smooth @ y
     # A smoother follows a part of each point's own noise, which its residual lacks.
     residual = (y - trend) / np.maximum(1 - np.diag(smooth), 0.3)
-    signs = _multipliers(len(y), max(1, round(len(y) ** (1 / 3))))
+    signs = multipliers(len(y), max(1, round(len(y) ** (1 / 3))))
     result: np.ndarray = (trend + residual * signs) @ smooth.T
     return result
 

@@ -65,7 +65,7 @@ class Seen:
     Attributes:
         curve: it; unit: what its losses were divided by.
         train, validation: the two series; the validation is None with fewer than 5.
-        start: the training loss that it began at.
+        start: the training loss that it began at; most: what larger ones are cut to.
         begin, end: steps.
     """
 
@@ -79,13 +79,22 @@ class Seen:
         if 0 < self.begin < self.end / 4:
             self.begin = 0.0
         self.raw = curve.train / self.unit
-        self.train = Series(curve.steps, self.raw, self.begin, self.end)
-        enough = len(curve.validation) >= 5
-        seen = curve.validation / self.unit
-        self.validation = Series(curve.validation_steps, seen, self.begin, self.end) if enough else None
         first = float(np.median(self.raw[: max(1, min(5, len(self.raw) // 30))]))
         noise = float(np.median(np.abs(np.diff(self.raw))))
         self.start = first if first < self.raw[0] + 5 * noise else float(self.raw[0])  # a leap is no start
+        # One loss of a thousand times the start would drown all others; how far above it is tells nothing more.
+        fall = self.start - float(self.raw.min())
+        self.most = self.start + 3 * max(fall, 0.3 * abs(self.start))
+        self.train = Series(curve.steps, np.minimum(self.raw, self.most), self.begin, self.end)
+        self.validation: Series | None = None
+        if len(curve.validation) >= 5:
+            seen = np.minimum(curve.validation / self.unit, self.most)
+            self.validation = Series(curve.validation_steps, seen, self.begin, self.end)
+
+    @cached_property
+    def calm(self) -> Series:
+        """The validation losses, which know nothing of the noise of batches, where there are ten; else the training's."""
+        return self.validation if self.validation is not None and len(self.validation) >= 10 else self.train
 
     @cached_property
     def cyclic(self) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hyperjax.diagnostics.curves.noise import REPLICATES, neighbours_agree, smoother
 from hyperjax.diagnostics.curves.seen import Seen, Series
+from hyperjax.training.recipe import Recipe
 
 LEAST_POINTS = 8  # the tests tell nothing of fewer: a Mann-Kendall test of 5 cannot reach p = 0.01
 
@@ -38,16 +39,17 @@ def diverged(seen: Seen) -> Sign:
     if _was_won_back(rise) or _was_survived(seen):
         return NOTHING
     lowest = train.draws.min(1)
-    shown = train.ends - lowest > 0.5 * np.maximum(seen.start - lowest, 0.3 * abs(seen.start))
+    fall = np.maximum(seen.start - lowest, 0.3 * abs(seen.start))
+    shown = train.ends - lowest > 0.5 * fall
+    if (series := seen.validation) is not None:  # it knows nothing of the noise of batches
+        risen = series.ends - series.draws.min(1)
+        shown = shown & (risen > 0.1 * fall) | (series.ends > seen.start + fall) & (train.ends - lowest > 0.1 * fall)
     turn = int(np.argmin(train.trend))
     low, end = train.trend[turn] * seen.unit, train.end * seen.unit
-    confidence = float(shown.mean())
-    if seen.validation is not None:  # it knows less of the noise of batches
-        confidence = min(confidence, 1 - seen.validation.falls(float(seen.validation.share[-1]) * 0.6))
     return Sign(
-        confidence,
-        f"the training loss rises from {low:.3g} at {curve.unit} {train.x[turn]:.3g} to {end:.3g}, after a start of "
-        f"{seen.start * seen.unit:.3g}",
+        float(shown.mean()),
+        f"the training loss rises from {low:.3g} at {curve.unit} {train.x[turn]:.3g} to {end:.3g} or more, after a "
+        f"start of {seen.start * seen.unit:.3g}",
         float(train.x[turn]),
     )
 
@@ -80,8 +82,9 @@ def oscillating(seen: Seen) -> Sign:
     return max((jumps, alternates, _climbs(seen)), key=lambda sign: sign.confidence)
 
 
-def _jumps(seen: Seen, least: float = 0.035) -> Sign:
+def _jumps(seen: Seen) -> Sign:
     """Bootstrap of how far validations lie off the middle of their neighbours, by the median: restarts are few."""
+    least = 0.007 if has_high_rate(seen.curve.recipe) else 0.035  # of what the loss has moved
     series = seen.validation
     if series is None or len(seen.curve.validation) < LEAST_POINTS:
         return NOTHING
@@ -137,6 +140,7 @@ def _climbs(seen: Seen, least: float = 0.1) -> Sign:
         min(float(shown.mean()), rises),
         f"the training loss climbs from {train.trend[turn] * seen.unit:.3g} to {train.end * seen.unit:.3g}",
         float(train.x[turn]),
+        cause="climbs",
     )
 
 
@@ -204,7 +208,9 @@ def _spent(seen: Seen) -> Sign:
     if first >= len(rate) * 0.6:
         return NOTHING
     since = (seen.curve.steps[max(first - 1, 0)] - seen.begin) / max(seen.end - seen.begin, 1e-300)
-    shown = (np.abs(train.at(since) - train.ends) < 0.05 * seen.start) & (train.ends > 0.3 * seen.start)
+    middle = (since + 1) / 2
+    before, after = seen.calm.within(since + 0.05, middle), seen.calm.within(middle, 1.0)
+    shown = (np.abs(before - after) < 0.03 * seen.start) & (train.ends > 0.3 * seen.start)
     return Sign(
         float(shown.mean()),
         f"the training loss stays at {train.end * seen.unit:.3g} since the learning rate fell below 2 % of its highest "
@@ -217,30 +223,40 @@ def _spent(seen: Seen) -> Sign:
 def too_slow(seen: Seen) -> Sign:
     """Half of the fall took long, and it goes on: a larger rate would have been there earlier.
 
-    Replicates of the training loss which take at least 12 % of the run for the first half of their fall, and have at
-    least 4 % of it in the last third; and Mann-Kendall's test finds it falling.
+    Replicates of the training loss which take at least 15 % of the run for the first half of their fall, and have at
+    least 5 % of it in the last third; and Mann-Kendall's test finds it falling.
     """
     train = seen.train
     fall = seen.start - train.ends
     level = seen.start - 0.5 * fall
     since_first = (train.share - train.share[0]) / max(1 - train.share[0], 1e-12)  # what was before is in no loss
-    half = since_first[np.argmax(train.draws <= level[:, None], axis=1)]
-    late = train.at(2 / 3) - train.ends
-    shown = (half >= 0.14) & (late > 0.05 * fall) & (fall > 0.01 * abs(seen.start))
+    half = _crossing(since_first, train.draws, level)
+    calm = seen.calm
+    late = (calm.at(2 / 3) - calm.ends) / np.maximum(seen.start - calm.ends, 1e-12)
+    shown = (half >= 0.15) & (late > 0.05) & (fall > 0.01 * abs(seen.start))
     # How many times longer than a thirtieth of the run the first half took: what the rate is too small by.
     times = float(np.median(half)) / 0.03
-    share = float(np.median(late / np.where(fall > 0, fall, np.inf)))
+    share = float(np.median(late))
     return Sign(
-        min(float(shown.mean()), train.falls(0.0), train.falls(0.5)),
+        min(float(shown.mean()), calm.falls(0.0), calm.falls(0.5)),
         f"half of the fall, {seen.start * seen.unit:.3g} to {train.end * seen.unit:.3g}, took "
         f"{100 * float(np.median(half)):.0f} % of the run, and the last third still brought {100 * share:.0f} % of it",
         size=max(times, 1.0),
     )
 
 
+def _crossing(x: np.ndarray, draws: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """f64[replicates]: where each falls to its level, between points by a straight line."""
+    after, rows = np.argmax(draws <= level[:, None], axis=1), np.arange(len(draws))
+    before = np.maximum(after - 1, 0)
+    high, low = draws[rows, before], draws[rows, after]
+    part = np.clip((high - level) / np.where(high > low, high - low, np.inf), 0, 1)
+    return np.where(high > level, x[before] + part * (x[after] - x[before]), x[after])
+
+
 def still_improving(seen: Seen) -> Sign:
     """The loss goes on falling: replicates whose last third brought at least 1 % of the fall, and Mann-Kendall's test."""
-    series = seen.validation if seen.validation is not None and len(seen.validation) >= 10 else seen.train
+    series = seen.calm
     name = "training" if series is seen.train else "validation"
     fall, late = seen.start - series.ends, series.at(2 / 3) - series.ends
     shown = late > 0.01 * fall
@@ -266,7 +282,7 @@ def overfitting(seen: Seen) -> Sign:
     places = np.minimum(np.searchsorted(train.share, series.share[turns]), len(train) - 1)
     climbed = train.ends - train.draws[np.arange(len(turns)), places]
     fall = np.maximum(max(seen.start, float(series.y[0])) - lowest, 0.25 * abs(seen.start))
-    shown = (rise > 0.08 * fall) & (climbed < 0.25 * rise) & (series.share[turns] < 0.9)
+    shown = (rise > 0.08 * fall) & (climbed < 0.15 * rise) & (series.share[turns] < 0.9)
     low, high = (float(v) for v in np.quantile(series.x[turns], [0.025, 0.975]))
     turn = int(np.argmin(series.trend))
     return Sign(
@@ -281,21 +297,48 @@ def overfitting(seen: Seen) -> Sign:
 
 
 def underfitting(seen: Seen) -> Sign:
-    """Training and validation loss fell a little, then stand still together near the start.
+    """Training and validation loss stand still together near the start, or where regularization holds them.
 
-    Replicates which stay (see `stalled`) after a fall of at least 5 %, with the validation loss no farther above the
-    training loss than a third of that fall. Targets that are mostly noise look the same.
+    Replicates which are flat and high (see `stalled`) after a fall of at least 5 %, with the validation loss no farther
+    above the training loss than a third of that fall. Targets that are mostly noise look the same. Where the recipe's
+    decay makes weights forget within 50 steps, high is a quarter of the start.
     """
     train, series = seen.train, seen.validation
     if seen.start <= 0:
         return NOTHING
+    memory = _memory(seen)
     fall = seen.start - train.ends
-    shown = _flat_and_high(seen) & (fall > 0.05 * seen.start)
-    words = f"the training loss stands still at {train.end * seen.unit:.3g}, {100 * train.end / seen.start:.0f} % of its start"
+    if memory < 50:
+        before, after = seen.calm.within(0.4, 0.7), seen.calm.within(0.7, 1.0)
+        shown = (train.ends > 0.25 * seen.start) & (np.abs(before - after) < 0.1 * seen.start)
+    else:
+        shown = _flat_and_high(seen) & (fall > 0.05 * seen.start)
+    share = 100 * train.end / seen.start
+    words = f"the training loss stands still at {train.end * seen.unit:.3g}, {share:.0f} % of its start"
     if series is not None:
         shown &= series.ends - train.ends < fall / 3
         words += f", and the validation loss at {series.end * seen.unit:.3g}"
-    return Sign(float(shown.mean()), words, size=train.end / seen.start)
+    if memory < 50:
+        words += f"; learning_rate x weight_decay makes weights forget within {memory:.0f} steps"
+    return Sign(float(shown.mean()), words, size=train.end / seen.start, cause="forgets" if memory < 50 else "")
+
+
+def _memory(seen: Seen) -> float:
+    """Steps after which decoupled decay has shrunk a weight by e."""
+    recipe, rate = seen.curve.recipe, seen.curve.rate
+    if recipe is None or rate is None or not isinstance(recipe.weight_decay, int | float) or not len(rate):
+        return np.inf
+    if has_high_rate(recipe):
+        return np.inf  # it is the rate then
+    return 1 / max(float(np.median(rate)) * recipe.weight_decay, 1e-300)
+
+
+def has_high_rate(recipe: Recipe | None) -> bool:
+    """True for a rate that hardly any task wants: above 0.01 where steps have the rate's size, above 1 elsewhere."""
+    if recipe is None or not isinstance(recipe.learning_rate, int | float):
+        return False
+    plain = recipe.optimizer in ("sgd", "momentum", "nesterov", "adadelta", "adagrad") or callable(recipe.optimizer)
+    return recipe.learning_rate > (1.0 if plain else 0.01)
 
 
 SIGNS: dict[str, Callable[[Seen], Sign]] = {
