@@ -94,21 +94,25 @@ def trained(given: Set) -> Iterator[tuple[str, list[faulty_runs.Planted]]]:
         yield name, [p for p in each if p.kind in faulty_runs.HEALTHY or faulty_runs.worse(p, each[0])]
 
 
-def repaired(planted: faulty_runs.Planted, healthy: faulty_runs.Planted) -> list[bool]:
-    """For each run, whether what its own diagnosis advises mends it."""
+def repaired(faulty: Sequence[faulty_runs.Planted], healthy: faulty_runs.Planted) -> Iterator[tuple[str, list[bool]]]:
+    """For each kind and each of its runs, whether what the run's own diagnosis advises mends it."""
     ends = np.array([faulty_runs.end(run) for run in healthy.runs])
     good = ends.mean() + 2 * ends.std(ddof=1)
-    results = []
-    for run in planted.runs:
-        diagnosis = diagnose(run)
-        recipe = diagnosis.apply()
-        if recipe == run.recipe:
-            results.append(False)
-            continue
-        again = hj.fit_population(planted.task, [recipe], seeds=[run.seed])[0]
-        gone = not found(diagnose(again)) & set(FAULTS)
-        results.append(gone or (not again.diverged and faulty_runs.end(again) <= good))
-    return results
+    advised = [[diagnose(run).apply() for run in planted.runs] for planted in faulty]
+    again: dict[tuple[int, int], hj.training.Run] = {}
+    for task in {id(planted.task): planted.task for planted in faulty}.values():
+        own = [place for place, planted in enumerate(faulty) if planted.task is task]
+        for number, run in enumerate(faulty[own[0]].runs):  # all kinds of a seed together: they share a program
+            runs = hj.fit_population(task, [advised[place][number] for place in own], seeds=[run.seed])
+            again |= {(place, number): each for place, each in zip(own, runs, strict=True)}
+    for place, planted in enumerate(faulty):
+        results = []
+        for number, run in enumerate(planted.runs):
+            mended = again[place, number]
+            gone = not found(diagnose(mended)) & set(FAULTS)
+            as_good = not mended.diverged and faulty_runs.end(mended) <= good
+            results.append(advised[place][number] != run.recipe and (gone or as_good))
+        yield planted.kind, results
 
 
 def confusion(cases: Sequence[Case]) -> list[list[str]]:
@@ -181,8 +185,9 @@ def main() -> None:
             left_out += [f"{kind} on {name}" for kind in faulty_runs.FAULTS if kind in missing]
             for planted in each:
                 cases += [Case(name, planted.kind, REAL[planted.kind], found(diagnose(run))) for run in planted.runs]
-                if "repair" in parts and planted.kind in faulty_runs.FAULTS:
-                    repairs.append((name, planted.kind, repaired(planted, each[0])))
+            if "repair" in parts:
+                faulty = [planted for planted in each if planted.kind in faulty_runs.FAULTS]
+                repairs += [(name, kind, results) for kind, results in repaired(faulty, each[0])]
         record["real"] = summary(cases, faulty_runs.HEALTHY)
         by_task = [
             [task, str(len(own)), f"{100 * sum(case.right for case in own) / len(own):.0f} %"]

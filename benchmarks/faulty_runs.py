@@ -58,7 +58,7 @@ def planted(name: str, seeds: list[int], data: int = 0) -> list[Planted]:
     found = _trained(task, recipes, seeds)
     few, noisy = _few(task, data), _noisy(task, data)
     plain = recipe.replace(dropout=None if recipe.dropout is None else 0.0, weight_decay=0.0)
-    found += _trained(few, {"few examples": plain.replace(epochs=300)}, seeds)
+    found += _trained(few, {"few examples": plain.replace(epochs=300, batch_size=min(plain.batch_size, 16))}, seeds)
     return found + _trained(noisy, {"label noise": plain.replace(epochs=40)}, seeds)
 
 

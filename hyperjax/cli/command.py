@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hyperjax.cli import batch_cost, lr_range, noise_scale, report, sharpness, signal, study, tasks
+from hyperjax.cli import batch_cost, diagnose, lr_range, noise_scale, report, sharpness, signal, study, tasks
 
 app = typer.Typer(
     name="hyperjax",
@@ -70,3 +70,4 @@ app.command("batch-cost", epilog=batch_cost.EPILOG)(batch_cost.batch_cost)
 app.command("lr-range", epilog=lr_range.EPILOG)(lr_range.lr_range)
 app.command(epilog=sharpness.EPILOG)(sharpness.sharpness)
 app.command(epilog=signal.EPILOG)(signal.signal)
+app.command(epilog=diagnose.EPILOG)(diagnose.diagnose)

@@ -30,7 +30,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     last: dict[str, tuple[int, float]] = {}
     rates: dict[float, float] = {}
     for number, (line, cells) in enumerate(rows):
-        values = {kind: _value(cells[at], line, header[at], separator) for kind, at in columns.items()}
+        values = {kind: _value(cells[at], f"{path}, line {line}: column {header[at]!r}", separator) for kind, at in columns.items()}
         step = values.get("steps", float(number))
         if step is None or not math.isfinite(step):
             name = header[columns["steps"]]
@@ -144,7 +144,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _value(cell: str, line: int, name: str, separator: str) -> float | None:
+def _value(cell: str, place: str, separator: str) -> float | None:
     """The number in a cell, None where nothing was written down."""
     text = cell.lower()
     if text in MISSING:
@@ -156,4 +156,4 @@ def _value(cell: str, line: int, name: str, separator: str) -> float | None:
             raise ValueError
         return float(text)
     except ValueError:
-        raise ValueError(f"line {line}: column {name!r} must hold numbers, got {cell[:40]!r}") from None
+        raise ValueError(f"{place} must hold numbers, got {cell[:40]!r}") from None

@@ -10,6 +10,7 @@ from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
 LARGEST = 1e100  # what is above it in size has diverged, whatever the format of the number
+LAST = 1e15  # steps beyond it are no steps
 
 
 class Curve:
@@ -144,9 +145,11 @@ def _numbers(name: str, values: Any) -> np.ndarray:
 
 def _steps(name: str, values: Any) -> np.ndarray:
     places = _numbers(name, values)
-    if not np.isfinite(places).all():
-        first = int(np.flatnonzero(~np.isfinite(places))[0])
-        raise ValueError(f"{name} must be finite, got {places[first]} at place {first}")
+    with np.errstate(invalid="ignore"):
+        sane = np.abs(places) <= LAST
+    if not sane.all():
+        first = int(np.flatnonzero(~sane)[0])
+        raise ValueError(f"{name} must be numbers of at most {LAST:g} in size, got {places[first]} at place {first}")
     falls = np.flatnonzero(places[1:] <= places[:-1])
     if len(falls):
         first = int(falls[0]) + 1

@@ -158,7 +158,7 @@ def _apart(kept: dict[str, Sign], curve: Curve) -> set[str]:
     """Names of signs, less those that another one explains."""
     names = set(kept)
     if "diverged" in names:
-        names -= {"stalled", "underfitting", "overfitting", "still_improving", "too_slow"}
+        return {"diverged"}
     if "stalled" in names and "oscillating" in names and kept["oscillating"].size < 3:
         names.discard("oscillating")  # a loss that has not moved makes any noise look large
     if "overfitting" in names:
@@ -166,6 +166,8 @@ def _apart(kept: dict[str, Sign], curve: Curve) -> set[str]:
         if "oscillating" in names:  # what it has learnt by heart makes validations jump, and so does a high rate
             high = has_high_rate(curve.recipe) or kept["oscillating"].cause == "climbs"
             names.discard("overfitting" if high else "oscillating")
+    if "stalled" in names and kept["stalled"].cause == "falls on":
+        names.discard("too_slow")  # it waited
     if "too_slow" in names:
         names.discard("still_improving")
     return names

@@ -66,6 +66,20 @@ def fitted(shapes: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return coefficients, np.where((coefficients[:, :, 1:] >= 0).all(2), errors, np.inf)
 
 
+def _best(name: str, t: np.ndarray, y: np.ndarray, length: float) -> tuple[Family, np.ndarray, np.ndarray]:
+    """A family's candidates, closer together about the best of them, with their coefficients and errors for a curve."""
+    own = family(name, length)
+    coefficients, errors = fitted(own.shapes(t), y[None])
+    for width in (0.4, 0.4, 0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.02, 0.01):
+        if not np.isfinite(errors).any():
+            break
+        near = own.about(int(np.argmin(errors[0])), width)
+        more, off = fitted(near.shapes(t), y[None])
+        own = Family(name, np.concatenate([own.numbers, near.numbers]))
+        coefficients, errors = np.concatenate([coefficients, more], 1), np.concatenate([errors, off], 1)
+    return own, coefficients[0], errors[0]
+
+
 @dataclass(frozen=True)
 class Extrapolation:
     """A curve carried on: one function for the curve, and one for each of its replicates.
@@ -103,11 +117,10 @@ def extrapolate(t: np.ndarray, y: np.ndarray) -> Extrapolation | None:
     known = t <= t[int(0.75 * len(t))]
     tails = {}
     for name in FAMILIES:
-        own = family(name, float(t[-1]))
-        coefficients, errors = fitted(own.shapes(t[known]), y[None, known])
+        own, coefficients, errors = _best(name, t[known], y[known], float(t[-1]))
         if np.isfinite(errors).any():
-            best = int(np.argmin(errors[0]))
-            foretold = own.shapes(t[~known])[best] @ coefficients[0, best]
+            best = int(np.argmin(errors))
+            foretold = own.shapes(t[~known])[best] @ coefficients[best]
             tails[name] = float(((foretold - y[~known]) ** 2).mean())
     if not tails:
         return None
@@ -116,24 +129,15 @@ def extrapolate(t: np.ndarray, y: np.ndarray) -> Extrapolation | None:
     parts, noise = [], np.zeros(0)
     signs = multipliers(len(t), max(1, round(len(t) ** (1 / 3))))[:COUNT]
     for name in kept:
-        wide = family(name, float(t[-1]))
-        fine = wide
-        for width in (0.2, 0.08, 0.03, 0.01):
-            _, errors = fitted(fine.shapes(t), y[None])
-            if not np.isfinite(errors).any():
-                break
-            near = fine.about(int(np.argmin(errors[0])), width)
-            fine = Family(name, np.concatenate([fine.numbers, near.numbers]))
-        shapes = fine.shapes(t)
-        coefficients, errors = fitted(shapes, y[None])
+        fine, coefficients, errors = _best(name, t, y, float(t[-1]))
         if not np.isfinite(errors).any():
             continue
-        best = int(np.argmin(errors[0]))
-        residual = y - shapes[best] @ coefficients[0, best]
+        best, shapes = int(np.argmin(errors)), fine.shapes(t)
+        residual = y - shapes[best] @ coefficients[best]
         residual *= np.sqrt(len(y) / max(len(y) - shapes.shape[2] - 1, 1))
         replicated, off = fitted(shapes, y - residual + residual * signs)
         chosen = np.argmin(off, axis=1)
-        own = np.concatenate([coefficients[0, [best]], replicated[np.arange(COUNT), chosen]]) * scale
+        own = np.concatenate([coefficients[[best]], replicated[np.arange(COUNT), chosen]]) * scale
         own[:, 0] += lowest
         parts.append((fine, np.insert(chosen, 0, best), own))
         noise = noise if len(noise) else residual * scale

@@ -61,11 +61,23 @@ def replicates(y: np.ndarray, smooth: np.ndarray) -> np.ndarray:
     2010, The dependent wild bootstrap, JASA 105:218.
     """
     trend = smooth @ y
-    # A smoother follows a part of each point's own noise, which its residual lacks.
-    residual = (y - trend) / np.maximum(1 - np.diag(smooth), 0.3)
-    signs = multipliers(len(y), max(1, round(len(y) ** (1 / 3))))
-    result: np.ndarray = (trend + residual * signs) @ smooth.T
+    block = max(1, round(len(y) ** (1 / 3)))
+    residual = (y - trend) * _lost(smooth, block)
+    result: np.ndarray = (trend + residual * multipliers(len(y), block)) @ smooth.T
     return result
+
+
+def _lost(smooth: np.ndarray, block: int) -> float:
+    """What residuals must be multiplied by so that replicates of white noise spread as smoothed white noise does.
+
+    A smoother follows a part of the noise, which residuals lack, and more so their sums over blocks.
+    """
+    n = len(smooth)
+    rest = np.eye(n) - smooth
+    places = np.arange(n) // block
+    shared = (rest @ rest.T) * (places[:, None] == places)
+    spread = float(np.einsum("ij,jk,ik->", smooth, shared, smooth, optimize=True))
+    return float(min(np.sqrt((smooth**2).sum() / max(spread, 1e-12)), 3.0))
 
 
 def falling(y: np.ndarray) -> float:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hyperjax.diagnostics import BatchCost, NoiseScale, RangeTest, Sharpness, Signal, Transfer
+from hyperjax.diagnostics import BatchCost, Diagnosis, EpochsNeeded, NoiseScale, RangeTest, Sharpness, Signal, Transfer
 from hyperjax.reports.diagnostics.batch_cost import batch_cost_figures
+from hyperjax.reports.diagnostics.curves import diagnosis_figures, epochs_needed_figures
 from hyperjax.reports.diagnostics.noise_scale import noise_scale_figures
 from hyperjax.reports.diagnostics.range_test import range_test_figures
 from hyperjax.reports.diagnostics.sharpness import sharpness_figures
@@ -24,4 +25,6 @@ FIGURES: "dict[type, Callable[[Any], dict[str, Figure]]]" = {
     Transfer: transfer_figures,
     Sharpness: sharpness_figures,
     Signal: signal_figures,
+    Diagnosis: diagnosis_figures,
+    EpochsNeeded: epochs_needed_figures,
 }
