@@ -108,10 +108,8 @@ def make(kind: str, seed: int, others: bool = False) -> Made:
         for values, spread in ((train, noise), (validation, jitter))
     )
     places = np.arange(every - 1, n, every)
-    if draw.random() < 0.15 and kind not in ("few examples", "label noise"):
-        seen = None
-    else:
-        seen = validation[places]
+    unseen = draw.random() < 0.15 and kind not in ("few examples", "label noise")
+    seen = None if unseen else validation[places]
     if gaps:
         train = np.where(draw.random(n) < draw.uniform(0.1, 0.4), np.nan, train)
         train[-1] = train[-1] if np.isfinite(train[-1]) or kind in ("rate x30", "late divergence") else start * floor
@@ -119,7 +117,9 @@ def make(kind: str, seed: int, others: bool = False) -> Made:
             seen = np.where(draw.random(len(seen)) < 0.2, np.nan, seen)
     steps = np.arange(1, n + 1)
     known = rate is not None and draw.random() < 0.5
-    return Made(Curve(steps, train, seen, None if seen is None else steps[places], rate=rate if known else None), kind, gaps)
+    return Made(
+        Curve(steps, train, seen, None if seen is None else steps[places], rate=rate if known else None), kind, gaps
+    )
 
 
 def _shape(draw: np.random.Generator, others: bool) -> str:

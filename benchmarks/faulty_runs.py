@@ -33,7 +33,9 @@ def suited(name: str) -> tuple[Task, Recipe]:
     if name == "mnist1d":
         task = hj.tasks.mnist1d("mlp")
         data = {part: tuple(a[:1000] for a in arrays) for part, arrays in task.data.items()}
-        return replace(task, data=data), Recipe(**{**task.recipe, "schedule": "constant", "learning_rate": 2e-3, "dropout": 0.5, "epochs": 20})
+        return replace(task, data=data), Recipe(
+            **{**task.recipe, "schedule": "constant", "learning_rate": 2e-3, "dropout": 0.5, "epochs": 20}
+        )
     task = find(name)
     return task, Recipe(**{"epochs": 20, **task.recipe, "schedule": "constant"}).replace(epochs=20)
 
@@ -58,7 +60,7 @@ def planted(name: str, seeds: list[int], data: int = 0) -> list[Planted]:
     found = _trained(task, recipes, seeds)
     few, noisy = _few(task, data), _noisy(task, data)
     plain = recipe.replace(dropout=None if recipe.dropout is None else 0.0, weight_decay=0.0)
-    found += _trained(few, {"few examples": plain.replace(epochs=300, batch_size=min(plain.batch_size, 16))}, seeds)
+    found += _trained(few, {"few examples": plain.replace(epochs=120, batch_size=8)}, seeds)
     return found + _trained(noisy, {"label noise": plain.replace(epochs=40)}, seeds)
 
 

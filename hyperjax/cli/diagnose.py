@@ -12,14 +12,17 @@ EPILOG = (
     "  hyperjax diagnose curve.csv\n\n"
     "  hyperjax diagnose curve.csv --recipe out/best.json\n\n"
     "  hyperjax diagnose curve.csv --json\n\n"
-    "The table has a column of training losses and, if there are any, of steps or epochs, validation losses and learning "
-    "rates, by the names that frameworks give them. Without a recipe advice is by factors."
+    "The table has a column of training losses and, if there are any, of steps or epochs, validation losses and "
+    "learning rates, by the names that frameworks give them. Without a recipe advice is by factors."
 )
 
 
 def diagnose(
     file: Annotated[
-        Path, typer.Argument(help="Table of the losses: CSV, or with semicolons or tabs.", metavar="FILE", show_default=False)
+        Path,
+        typer.Argument(
+            help="Table of the losses: CSV, or with semicolons or tabs.", metavar="FILE", show_default=False
+        ),
     ],
     recipe: Annotated[
         Path | None, typer.Option("--recipe", help="What was trained, as JSON; advice then has values.", metavar="JSON")

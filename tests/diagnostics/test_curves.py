@@ -95,6 +95,14 @@ def test_a_curve_that_cannot_be_is_refused(arguments, message):
         Curve(*arguments)
 
 
+def told(make):
+    """The findings of a curve, or why there is none: nothing but a ValueError may be raised."""
+    try:
+        return diagnose(make()).findings, ""
+    except ValueError as error:
+        return (), str(error)
+
+
 ANY = st.one_of(
     st.none(),
     st.floats(width=64),
@@ -116,18 +124,15 @@ ANY = st.one_of(
 @example([(None, None)] * 9, [], False)
 def test_any_numbers_are_diagnosed_or_refused(losses, steps, counted):
     steps = list(range(len(losses))) if counted else steps
-    try:
-        curve = Curve(steps, [a for a, _ in losses], [b for _, b in losses])
-    except ValueError as error:
-        assert str(error)
-        return
-    findings = diagnose(curve).findings
-    assert findings
-    assert all(0 <= finding.confidence <= 1 and finding.evidence for finding in findings)
+    found, refusal = told(lambda: Curve(steps, [a for a, _ in losses], [b for _, b in losses]))
+    assert refusal or found
+    assert all(0 <= finding.confidence <= 1 and finding.evidence for finding in found)
 
 
 CELLS = st.sampled_from(["", "1", "2.5", "-3e7", "nan", "inf", "x", "1;2", '"', "é", "1e999", "NULL", " 4 ", "\t"])
-HEADERS = st.sampled_from(["step,loss", "epoch;train;valid", "loss\tval_loss", "a,b", "Loss", "step,loss,loss", "﻿lr,loss"])
+HEADERS = st.sampled_from(
+    ["step,loss", "epoch;train;valid", "loss\tval_loss", "a,b", "Loss", "step,loss,loss", "﻿lr,loss"]
+)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -143,9 +148,5 @@ def test_any_table_is_diagnosed_or_refused(tmp_path_factory, header, rows, separ
     data = "\n".join([header, *(separator.join(row) for row in numbered)]).encode(encoding, "replace")
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes(data[: len(data) - cut])
-    try:
-        found = diagnose(Curve.read_csv(path)).findings
-    except ValueError as error:
-        assert "any.csv" in str(error) or "train" in str(error) or "steps" in str(error)
-        return
-    assert found
+    found, refusal = told(lambda: Curve.read_csv(path))
+    assert found or any(name in refusal for name in ("any.csv", "train", "steps"))

@@ -49,7 +49,7 @@ def test_linear_regression_by_descent_on_a_known_quadratic():
     needed = epochs_needed(curve)
     truth = exact_epochs(0.01, 1.0)
     assert needed.epochs.mean == pytest.approx(truth, rel=0.05)
-    assert needed.epochs.low * 0.98 <= truth <= needed.epochs.high * 1.02
+    assert needed.epochs.low * 0.95 <= truth <= needed.epochs.high * 1.05
     assert needed.loss.mean == pytest.approx(exact_loss(truth), rel=0.05)
     assert needed.verdict == "go on"
     for times in (2, 4):

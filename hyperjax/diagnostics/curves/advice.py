@@ -147,7 +147,9 @@ def _scaled(recipe: Recipe | None, name: str, factor: float) -> dict[str, Any]:
 def _times_rate(seen: Seen, factor: float, words: str = "") -> Advice:
     recipe, rate = seen.curve.recipe, seen.curve.rate
     if recipe is not None and isinstance(recipe.learning_rate, Schedule) and rate is not None:
-        return _set_rate(seen, float(rate.max()) * factor, words or "a rate that stays lower: " if factor < 1 else words)
+        return _set_rate(
+            seen, float(rate.max()) * factor, words or "a rate that stays lower: " if factor < 1 else words
+        )
     changes = _scaled(recipe, "learning_rate", factor)
     return words + _one(recipe, changes, "learning_rate", factor), changes
 
@@ -164,7 +166,9 @@ def _one(recipe: Recipe | None, changes: Mapping[str, Any], name: str, factor: f
     change = changes[name]
     if isinstance(change, Times):
         return f"{name} x {change.times:.2g}"
-    how = "" if factor is None else f"{'multiply' if factor > 1 else 'divide'} {name} by {max(factor, 1 / factor):.2g}, "
+    how = (
+        "" if factor is None else f"{'multiply' if factor > 1 else 'divide'} {name} by {max(factor, 1 / factor):.2g}, "
+    )
     return f"{how}{name}: {getattr(recipe, name)!r} -> {change!r}"
 
 

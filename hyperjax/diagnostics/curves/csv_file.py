@@ -9,12 +9,52 @@ from pathlib import Path
 from typing import Any
 
 NAMES = {  # by what people call them, the likeliest first
-    "steps": "step steps global_step iteration iterations iter it update updates batch epoch epochs".split(),
-    "train": "train_loss training_loss loss_train loss_training train training loss train_loss_epoch train_loss_step "
-    "tr_loss cost objective".split(),
-    "validation": "validation_loss valid_loss val_loss loss_validation loss_valid loss_val validation valid val "
-    "eval_loss dev_loss test_loss eval dev test".split(),
-    "rate": "learning_rate lr rate".split(),
+    "steps": [
+        "step",
+        "steps",
+        "global_step",
+        "iteration",
+        "iterations",
+        "iter",
+        "it",
+        "update",
+        "updates",
+        "batch",
+        "epoch",
+        "epochs",
+    ],
+    "train": [
+        "train_loss",
+        "training_loss",
+        "loss_train",
+        "loss_training",
+        "train",
+        "training",
+        "loss",
+        "train_loss_epoch",
+        "train_loss_step",
+        "tr_loss",
+        "cost",
+        "objective",
+    ],
+    "validation": [
+        "validation_loss",
+        "valid_loss",
+        "val_loss",
+        "loss_validation",
+        "loss_valid",
+        "loss_val",
+        "validation",
+        "valid",
+        "val",
+        "eval_loss",
+        "dev_loss",
+        "test_loss",
+        "eval",
+        "dev",
+        "test",
+    ],
+    "rate": ["learning_rate", "lr", "rate"],
 }
 MISSING = ("", "-", "na", "n/a", "none", "null")
 
@@ -30,11 +70,16 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     last: dict[str, tuple[int, float]] = {}
     rates: dict[float, float] = {}
     for number, (line, cells) in enumerate(rows):
-        values = {kind: _value(cells[at], f"{path}, line {line}: column {header[at]!r}", separator) for kind, at in columns.items()}
+        values = {
+            kind: _value(cells[at], f"{path}, line {line}: column {header[at]!r}", separator)
+            for kind, at in columns.items()
+        }
         step = values.get("steps", float(number))
         if step is None or not math.isfinite(step):
             name = header[columns["steps"]]
-            raise ValueError(f"{path}, line {line}: column {name!r} must be a finite number, got {cells[columns['steps']]!r}")
+            raise ValueError(
+                f"{path}, line {line}: column {name!r} must be a finite number, got {cells[columns['steps']]!r}"
+            )
         if values.get("rate") is not None:
             rates[step] = values["rate"]  # type: ignore[assignment]
         for kind in ("train", "validation"):
@@ -51,9 +96,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             found.setdefault(kind, []).append((line, step, value))
     train = found.get("train", [])
     if len(train) < 2:
-        raise ValueError(
-            f"{path}: column {header[columns['train']]!r} must have at least 2 losses, got {len(train)}"
-        )
+        raise ValueError(f"{path}: column {header[columns['train']]!r} must have at least 2 losses, got {len(train)}")
     steps = [step for _, step, _ in train]
     validation = found.get("validation")
     name = _plain(header[columns["steps"]]) if "steps" in columns else "step"
@@ -90,7 +133,9 @@ def _table(path: str | os.PathLike[str]) -> tuple[list[str], list[tuple[int, lis
     (_, header), rows = table[0], table[1:]
     for line, cells in rows:
         if len(cells) != len(header):
-            raise ValueError(f"{path}, line {line}: a row must have {len(header)} cells as the header, got {len(cells)}")
+            raise ValueError(
+                f"{path}, line {line}: a row must have {len(header)} cells as the header, got {len(cells)}"
+            )
     return header, rows, separator
 
 

@@ -1,4 +1,4 @@
-"""A training curve: losses over steps, from a run or from anybody's log, with gaps and an end that may not be finite."""
+"""A training curve: losses over steps, from a run or anybody's log, with gaps and an end that may not be finite."""
 
 import os
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ class Curve:
         recipe: what was trained, where it is known.
 
     Attributes:
-        steps, train, validation_steps, validation, rate, gradient_norms, unit, recipe: as above, gaps left out; the validation is empty
-            where there is none.
+        steps, train, validation_steps, validation, rate, gradient_norms, unit, recipe: as above, gaps left out; the
+            validation is empty where there is none.
         diverged_at: the first step of an end that is not finite, else None.
         gaps: values left out before that.
 

@@ -192,7 +192,10 @@ def _healthy(seen: Seen, strongest: str, confidence: float) -> Finding:
 def _too_few(curve: Curve) -> Finding:
     count = len(curve.train)
     if curve.diverged_at is not None:
-        words, rate = f"the loss is not finite from {curve.unit} {curve.diverged_at:g} on", {"learning_rate": Times(0.1)}
+        words, rate = (
+            f"the loss is not finite from {curve.unit} {curve.diverged_at:g} on",
+            {"learning_rate": Times(0.1)},
+        )
         recipe = curve.recipe
         if recipe is None or not isinstance(recipe.learning_rate, int | float):
             return Finding("diverged", 1.0, words, "learning_rate x 0.1", rate, curve.diverged_at)

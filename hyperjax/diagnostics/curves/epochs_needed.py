@@ -126,8 +126,8 @@ def epochs_needed(source: Run | Curve, *, worth: float = 0.01) -> EpochsNeeded:
     rate = curve.rate
     if rate is not None and len(rate) and rate[-1] < 0.5 * rate.max():
         raise ValueError(
-            f"source must have a learning rate that lasts, got one that ended at {100 * rate[-1] / rate.max():.2g} % of "
-            "its highest: its curve does not say where a longer schedule leads"
+            f"source must have a learning rate that lasts, got one that ended at {100 * rate[-1] / rate.max():.2g} % "
+            "of its highest: its curve does not say where a longer schedule leads"
         )
     enough = len(curve.validation) >= LEAST_POINTS
     which = "validation" if enough else "training"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperjax.diagnostics.curves.noise import multipliers
+from hyperjax.diagnostics.curves.noise import multipliers, neighbours_agree
 
 FAMILIES = ("exponential", "two exponentials", "power law")
 COUNT = 120  # replicates of each
@@ -34,7 +34,9 @@ class Family:
 
     def about(self, best: int, width: float) -> "Family":
         """Candidates close to one of them, the first of which is it."""
-        off = np.array([(i, j) for i in (0, -1, -0.5, 0.5, 1) for j in (0, -1, -0.5, 0.5, 1)]) * width
+        # Two numbers that trade off against each other lie along a narrow valley, rarely at 45 degrees.
+        along = (0, -1, -0.5, -0.15, 0.15, 0.5, 1)
+        off = np.array([(i, j) for i in along for j in along]) * width
         if self.name == "exponential":
             off = np.unique(off[:, :1], axis=0) @ np.array([[1.0, 0.0]])
         return Family(self.name, self.numbers[best] + off)
@@ -70,7 +72,7 @@ def _best(name: str, t: np.ndarray, y: np.ndarray, length: float) -> tuple[Famil
     """A family's candidates, closer together about the best of them, with their coefficients and errors for a curve."""
     own = family(name, length)
     coefficients, errors = fitted(own.shapes(t), y[None])
-    for width in (0.4, 0.4, 0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.02, 0.01):
+    for width in (0.4, 0.4, 0.3, 0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05, 0.02, 0.02, 0.01, 0.01, 0.005):
         if not np.isfinite(errors).any():
             break
         near = own.about(int(np.argmin(errors[0])), width)
@@ -127,7 +129,6 @@ def extrapolate(t: np.ndarray, y: np.ndarray) -> Extrapolation | None:
     least = min(tails.values())
     kept = sorted((name for name in tails if tails[name] <= 4 * least + 1e-12), key=lambda name: tails[name])
     parts, noise = [], np.zeros(0)
-    signs = multipliers(len(t), max(1, round(len(t) ** (1 / 3))))[:COUNT]
     for name in kept:
         fine, coefficients, errors = _best(name, t, y, float(t[-1]))
         if not np.isfinite(errors).any():
@@ -135,7 +136,11 @@ def extrapolate(t: np.ndarray, y: np.ndarray) -> Extrapolation | None:
         best, shapes = int(np.argmin(errors)), fine.shapes(t)
         residual = y - shapes[best] @ coefficients[best]
         residual *= np.sqrt(len(y) / max(len(y) - shapes.shape[2] - 1, 1))
-        replicated, off = fitted(shapes, y - residual + residual * signs)
+        # White residuals need no blocks, in which they would cancel.
+        block = max(1, round(len(t) ** (1 / 3))) if neighbours_agree(residual) > 2 / np.sqrt(len(t)) else 1
+        near = np.argsort(errors)[:200]
+        fine, coefficients, shapes, best = Family(name, fine.numbers[near]), coefficients[near], shapes[near], 0
+        replicated, off = fitted(shapes, y - residual + residual * multipliers(len(t), block)[:COUNT])
         chosen = np.argmin(off, axis=1)
         own = np.concatenate([coefficients[[best]], replicated[np.arange(COUNT), chosen]]) * scale
         own[:, 0] += lowest

@@ -78,4 +78,4 @@ def short(value: float) -> float:
     (0.033, 24, 100)
     """
     rounded = float(f"{value:.2g}")
-    return int(rounded) if rounded >= 1 and rounded == int(rounded) else rounded
+    return int(rounded) if 1 <= rounded < 1e6 and rounded == int(rounded) else rounded

@@ -93,7 +93,7 @@ class Seen:
 
     @cached_property
     def calm(self) -> Series:
-        """The validation losses, which know nothing of the noise of batches, where there are ten; else the training's."""
+        """The validation losses, which know no noise of batches, where there are ten; else the training's."""
         return self.validation if self.validation is not None and len(self.validation) >= 10 else self.train
 
     @cached_property
@@ -125,5 +125,5 @@ def _restarts(y: np.ndarray) -> bool:
     rest = y[len(y) // 8 :]
     steps = np.diff(rest)
     jumps = np.flatnonzero(steps[:-2] > max(0.1 * float(np.ptp(y)), 3 * float(np.median(np.abs(steps)))))
-    slow = [rest[i + 2] > rest[i] + 0.4 * steps[i] and rest[i + 2] < rest[i + 1] and rest[i + 3] < rest[i + 1] for i in jumps]
+    slow = [rest[i] + 0.4 * steps[i] < rest[i + 2] < rest[i + 1] and rest[i + 3] < rest[i + 1] for i in jumps]
     return len(slow) >= 2 and sum(slow) > 0.7 * len(slow)

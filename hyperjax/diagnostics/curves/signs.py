@@ -103,7 +103,7 @@ def _jumps(seen: Seen) -> Sign:
 
 
 def _opposes(seen: Seen, least: float = 0.3) -> Sign:
-    """Correlation of neighbouring training losses about their trend, beyond what smoothing makes, by its normal limit."""
+    """Correlation of neighbouring training losses about their trend, less what smoothing makes, by its normal limit."""
     y = seen.raw[-len(seen.raw) * 3 // 4 :][-REPLICATES:]
     if len(y) < 20:
         return NOTHING
@@ -223,26 +223,31 @@ def _spent(seen: Seen) -> Sign:
 def too_slow(seen: Seen) -> Sign:
     """Half of the fall took long, and it goes on: a larger rate would have been there earlier.
 
-    Replicates of the training loss which take at least 15 % of the run for the first half of their fall, and have at
-    least 5 % of it in the last third; and Mann-Kendall's test finds it falling.
+    Replicates of the training loss (of the validation loss, where that began as high) which take at least 15 % of the
+    run for the first half of their fall, and have at least 5 % of it in the last third; and Mann-Kendall's test.
     """
-    train = seen.train
-    fall = seen.start - train.ends
-    level = seen.start - 0.5 * fall
-    since_first = (train.share - train.share[0]) / max(1 - train.share[0], 1e-12)  # what was before is in no loss
-    half = _crossing(since_first, train.draws, level)
     calm = seen.calm
-    late = (calm.at(2 / 3) - calm.ends) / np.maximum(seen.start - calm.ends, 1e-12)
-    shown = (half >= 0.15) & (late > 0.05) & (fall > 0.01 * abs(seen.start))
-    # How many times longer than a thirtieth of the run the first half took: what the rate is too small by.
-    times = float(np.median(half)) / 0.03
-    share = float(np.median(late))
+    train = calm if _begins_high(seen, calm) else seen.train
+    start = float(train.y[0]) if train is calm else seen.start
+    fall = start - train.ends
+    since_first = (train.share - train.share[0]) / max(1 - train.share[0], 1e-12)  # what was before is in no loss
+    half = _crossing(since_first, train.draws, start - 0.5 * fall)
+    late = (calm.at(2 / 3) - calm.ends) / np.maximum(start - calm.ends, 1e-12)
+    shown = (half >= 0.15) & (late > 0.05) & (fall > 0.005 * abs(start))
+    # How many times longer than 3 % of the run the first half took: what the rate is too small by.
+    times, share = float(np.median(half)) / 0.03, float(np.median(late))
     return Sign(
         min(float(shown.mean()), calm.falls(0.0), calm.falls(0.5)),
-        f"half of the fall, {seen.start * seen.unit:.3g} to {train.end * seen.unit:.3g}, took "
+        f"half of the fall, {start * seen.unit:.3g} to {train.end * seen.unit:.3g}, took "
         f"{100 * float(np.median(half)):.0f} % of the run, and the last third still brought {100 * share:.0f} % of it",
         size=max(times, 1.0),
     )
+
+
+def _begins_high(seen: Seen, calm: Series) -> bool:
+    """True when the first validation lies no lower than the start, as far as the noise of batches tells."""
+    noise = float(np.median(np.abs(np.diff(seen.raw))))
+    return calm is not seen.train and float(calm.y[0]) > seen.start - 2 * noise - 0.2 * (seen.start - calm.end)
 
 
 def _crossing(x: np.ndarray, draws: np.ndarray, level: np.ndarray) -> np.ndarray:
@@ -255,7 +260,7 @@ def _crossing(x: np.ndarray, draws: np.ndarray, level: np.ndarray) -> np.ndarray
 
 
 def still_improving(seen: Seen) -> Sign:
-    """The loss goes on falling: replicates whose last third brought at least 1 % of the fall, and Mann-Kendall's test."""
+    """The loss goes on falling: replicates whose last third brought 1 % of the fall, and Mann-Kendall's test."""
     series = seen.calm
     name = "training" if series is seen.train else "validation"
     fall, late = seen.start - series.ends, series.at(2 / 3) - series.ends
