@@ -24,7 +24,8 @@ def advise(name: str, seen: Seen, sign: Sign) -> Advice:
 
 def _diverged(seen: Seen, sign: Sign) -> Advice:
     rate = seen.curve.rate
-    turn = seen.curve.steps[int(np.argmin(seen.raw))] if len(seen.raw) else 0.0
+    # Not the lowest loss of a batch: weights that have blown up are sure of everything, and right now and then.
+    turn = float(seen.train.x[int(np.argmin(seen.train.trend))])
     if rate is not None and len(rate) > 2:
         before = rate[seen.curve.steps <= turn]
         stable, worst = float(before.max()), float(rate.max())

@@ -10,6 +10,7 @@ from hyperjax.diagnostics.curves.noise import REPLICATES, neighbours_agree, smoo
 from hyperjax.diagnostics.curves.seen import Seen, Series
 from hyperjax.training.recipe import Recipe
 
+PLAIN = ("sgd", "momentum", "nesterov", "adadelta", "adagrad")  # their steps have not the rate's size
 LEAST_POINTS = 8  # the tests tell nothing of fewer: a Mann-Kendall test of 5 cannot reach p = 0.01
 
 
@@ -225,6 +226,7 @@ def too_slow(seen: Seen) -> Sign:
 
     Replicates of the training loss (of the validation loss, where that began as high) which take at least 15 % of the
     run for the first half of their fall, and have at least 5 % of it in the last third; and Mann-Kendall's test.
+    10 % and 3 % do at a rate that hardly any task wants so low.
     """
     calm = seen.calm
     train = calm if _begins_high(seen, calm) else seen.train
@@ -233,7 +235,8 @@ def too_slow(seen: Seen) -> Sign:
     since_first = (train.share - train.share[0]) / max(1 - train.share[0], 1e-12)  # what was before is in no loss
     half = _crossing(since_first, train.draws, start - 0.5 * fall)
     late = (calm.at(2 / 3) - calm.ends) / np.maximum(start - calm.ends, 1e-12)
-    shown = (half >= 0.15) & (late > 0.05) & (fall > 0.005 * abs(start))
+    slow, most = (0.1, 0.03) if has_low_rate(seen.curve.recipe) else (0.15, 0.05)
+    shown = (half >= slow) & (late > most) & (fall > 0.005 * abs(start))
     # How many times longer than 3 % of the run the first half took: what the rate is too small by.
     times, share = float(np.median(half)) / 0.03, float(np.median(late))
     return Sign(
@@ -275,7 +278,7 @@ def still_improving(seen: Seen) -> Sign:
 def overfitting(seen: Seen) -> Sign:
     """The validation loss rises while the training loss does not.
 
-    Replicates whose validation loss ends above its minimum by at least 8 % of its fall, while the training loss has
+    Replicates whose validation loss ends above its minimum by at least 5 % of its fall, while the training loss has
     risen by less than a quarter of that since.
     """
     series, train = seen.validation, seen.train
@@ -287,7 +290,7 @@ def overfitting(seen: Seen) -> Sign:
     places = np.minimum(np.searchsorted(train.share, series.share[turns]), len(train) - 1)
     climbed = train.ends - train.draws[np.arange(len(turns)), places]
     fall = np.maximum(max(seen.start, float(series.y[0])) - lowest, 0.25 * abs(seen.start))
-    shown = (rise > 0.08 * fall) & (climbed < 0.15 * rise) & (series.share[turns] < 0.9)
+    shown = (rise > 0.05 * fall) & (climbed < 0.15 * rise) & (series.share[turns] < 0.9)
     low, high = (float(v) for v in np.quantile(series.x[turns], [0.025, 0.975]))
     turn = int(np.argmin(series.trend))
     return Sign(
@@ -338,11 +341,18 @@ def _memory(seen: Seen) -> float:
     return 1 / max(float(np.median(rate)) * recipe.weight_decay, 1e-300)
 
 
+def has_low_rate(recipe: Recipe | None) -> bool:
+    """True for a rate below 1.5e-4 where steps have the rate's size."""
+    if recipe is None or not isinstance(recipe.learning_rate, int | float):
+        return False
+    return recipe.optimizer not in PLAIN and not callable(recipe.optimizer) and recipe.learning_rate < 1.5e-4
+
+
 def has_high_rate(recipe: Recipe | None) -> bool:
     """True for a rate that hardly any task wants: above 0.01 where steps have the rate's size, above 1 elsewhere."""
     if recipe is None or not isinstance(recipe.learning_rate, int | float):
         return False
-    plain = recipe.optimizer in ("sgd", "momentum", "nesterov", "adadelta", "adagrad") or callable(recipe.optimizer)
+    plain = recipe.optimizer in PLAIN or callable(recipe.optimizer)
     return recipe.learning_rate > (1.0 if plain else 0.01)
 
 
