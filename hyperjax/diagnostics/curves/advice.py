@@ -141,8 +141,7 @@ def _round(factor: float) -> float:
 
 def _scaled(recipe: Recipe | None, name: str, factor: float) -> dict[str, Any]:
     value = None if recipe is None else getattr(recipe, name)
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return {name: short(value * factor) if known else Times(factor)}
+    return {name: short(value * factor) if isinstance(value, int | float) else Times(factor)}
 
 
 def _times_rate(seen: Seen, factor: float, words: str = "") -> Advice:

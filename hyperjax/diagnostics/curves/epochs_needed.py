@@ -131,7 +131,8 @@ def epochs_needed(source: Run | Curve, *, worth: float = 0.01) -> EpochsNeeded:
         )
     enough = len(curve.validation) >= LEAST_POINTS
     which = "validation" if enough else "training"
-    series = Series(*((curve.validation_steps, curve.validation) if enough else (curve.steps, curve.train)), 0, trained)
+    steps, losses = (curve.validation_steps, curve.validation) if enough else (curve.steps, curve.train)
+    series = Series(steps, losses, 0.0, trained)
     if series.falls() < 0.99:
         raise ValueError(
             f"source must have a {which} loss that falls, got one that a Mann-Kendall test finds to fall with a "

@@ -135,15 +135,13 @@ def extrapolate(t: np.ndarray, y: np.ndarray) -> Extrapolation | None:
             continue
         best, shapes = int(np.argmin(errors)), fine.shapes(t)
         residual = y - shapes[best] @ coefficients[best]
-        residual *= np.sqrt(len(y) / max(len(y) - shapes.shape[2] - 1, 1))
+        residual *= np.sqrt(len(y) / max(len(y) - 2 * shapes.shape[2] + 1, 1))  # of that many numbers
         # White residuals need no blocks, in which they would cancel.
         block = max(1, round(len(t) ** (1 / 3))) if neighbours_agree(residual) > 2 / np.sqrt(len(t)) else 1
-        near = np.argsort(errors)[:200]
-        fine, coefficients, shapes, best = Family(name, fine.numbers[near]), coefficients[near], shapes[near], 0
         replicated, off = fitted(shapes, y - residual + residual * multipliers(len(t), block)[:COUNT])
         chosen = np.argmin(off, axis=1)
-        own = np.concatenate([coefficients[[best]], replicated[np.arange(COUNT), chosen]]) * scale
-        own[:, 0] += lowest
-        parts.append((fine, np.insert(chosen, 0, best), own))
+        weights = np.concatenate([coefficients[[best]], replicated[np.arange(COUNT), chosen]]) * scale
+        weights[:, 0] += lowest
+        parts.append((fine, np.insert(chosen, 0, best), weights))
         noise = noise if len(noise) else residual * scale
     return Extrapolation(tuple(part[0].name for part in parts), noise, tuple(parts)) if parts else None

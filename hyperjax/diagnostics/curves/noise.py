@@ -39,7 +39,8 @@ def smoother(x: np.ndarray, width: float = 0.08) -> np.ndarray:
     s0, s1, s2 = weight.sum(1), (weight * off).sum(1), (weight * off**2).sum(1)
     below = s0 * s2 - s1**2
     line = weight * (s2[:, None] - off * s1[:, None]) / np.maximum(below, 1e-12)[:, None]
-    return np.where((below > 1e-9)[:, None], line, weight / s0[:, None])
+    result: np.ndarray = np.where((below > 1e-9)[:, None], line, weight / s0[:, None])
+    return result
 
 
 @lru_cache(maxsize=64)
