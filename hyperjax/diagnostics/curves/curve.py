@@ -91,11 +91,16 @@ class Curve:
     def of(cls, run: Run) -> "Curve":
         """The curve of a run over epochs: the loss of each recorded batch, and the validations.
 
-        >>> from hyperjax.tasks import digits
+        >>> import numpy as np
+        >>> from flax import nnx
+        >>> from hyperjax.tasks import Task
         >>> from hyperjax.training import fit
-        >>> curve = Curve.of(fit(digits(), Recipe(epochs=2)))
+        >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+        >>> data = {"train": (x, 3 * x), "validation": (x, 3 * x)}
+        >>> task = Task(lambda rngs: nnx.Linear(1, 1, rngs=rngs), data, loss="squared_error")
+        >>> curve = Curve.of(fit(task, Recipe(epochs=2)))
         >>> len(curve.train), curve.validation_steps.tolist(), curve.unit
-        (90, [1.0, 2.0], 'epoch')
+        (4, [1.0, 2.0], 'epoch')
         """
         validation = run.metrics.get("validation_loss")
         beside: dict[str, np.ndarray] = {}

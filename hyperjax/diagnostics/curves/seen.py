@@ -20,7 +20,7 @@ class Series:
         self.x, self.y = blocked(steps, losses)
         self.share = (self.x - begin) / max(end - begin, 1e-300)
         self._smooth = smoother(self.x)
-        self.trend = self._smooth @ self.y
+        self.trend: np.ndarray = self._smooth @ self.y
 
     def __len__(self) -> int:
         return len(self.y)
@@ -33,7 +33,8 @@ class Series:
     @cached_property
     def ends(self) -> np.ndarray:
         """f64[replicates]: the level at the end, over its last tenth or three points."""
-        return self.draws[:, -max(min(3, len(self)), len(self) // 10) :].mean(1)
+        levels: np.ndarray = self.draws[:, -max(min(3, len(self)), len(self) // 10) :].mean(1)
+        return levels
 
     @cached_property
     def end(self) -> float:
@@ -126,4 +127,4 @@ def _restarts(y: np.ndarray) -> bool:
     steps = np.diff(rest)
     jumps = np.flatnonzero(steps[:-2] > max(0.1 * float(np.ptp(y)), 3 * float(np.median(np.abs(steps)))))
     slow = [rest[i] + 0.4 * steps[i] < rest[i + 2] < rest[i + 1] and rest[i + 3] < rest[i + 1] for i in jumps]
-    return len(slow) >= 2 and sum(slow) > 0.7 * len(slow)
+    return len(slow) >= 2 and bool(sum(slow) > 0.7 * len(slow))

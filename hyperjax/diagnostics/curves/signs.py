@@ -259,7 +259,8 @@ def _crossing(x: np.ndarray, draws: np.ndarray, level: np.ndarray) -> np.ndarray
     before = np.maximum(after - 1, 0)
     high, low = draws[rows, before], draws[rows, after]
     part = np.clip((high - level) / np.where(high > low, high - low, np.inf), 0, 1)
-    return np.where(high > level, x[before] + part * (x[after] - x[before]), x[after])
+    result: np.ndarray = np.where(high > level, x[before] + part * (x[after] - x[before]), x[after])
+    return result
 
 
 def still_improving(seen: Seen) -> Sign:
