@@ -26,11 +26,13 @@ def curve(train, validation=None, noise=0.01, **beside):
 
 FALL = 0.1 + 2 * np.exp(-EPOCHS / 6.0)
 WAVE = 0.4 * np.abs((EPOCHS % 12) / 6 - 1) * (EPOCHS > 6)
+SHORT = 0.3 * (1 + np.cos(2 * np.pi * EPOCHS / 5))
 OVERFIT = 0.5 + 2 * np.exp(-EPOCHS / 4.0) + 0.015 * np.maximum(EPOCHS - 20, 0)
 PLANTED = {
     "healthy": (curve(FALL, FALL + 0.05), {"healthy"}, {}),
     "noise": (curve(FALL, FALL + 0.05, noise=0.15), {"healthy"}, {}),
     "cycles": (curve(FALL + WAVE, FALL + 0.05 + WAVE), {"healthy"}, {}),
+    "short cycles": (curve(FALL + SHORT, FALL + 0.05 + SHORT), {"healthy"}, {}),
     "overfit": (curve(FALL, OVERFIT), {"overfitting"}, {"epochs"}),
     "slow": (curve(3 - EPOCHS / 40, 3.1 - EPOCHS / 40), {"too_slow"}, {"learning_rate"}),
     "stuck": (curve(2.3 + 0 * EPOCHS, 2.3 + 0 * EPOCHS), {"stalled"}, {"learning_rate"}),
