@@ -98,7 +98,7 @@ def epochs_needed(source: Run | Curve, *, worth: float = 0.01) -> EpochsNeeded:
 
     Training stops paying at the first epoch `e` at which doubling it brings less than `worth` of what it has brought:
     `L(e) - L(2 e) < worth (L(first) - L(e))`. `L` is a floor with an exponential, two of them, or a power law,
-    whichever foretells the last quarter of the curve from the rest.
+    whichever foretells the last quarter of the curve from the rest, its first third left out.
 
     Args:
         source: a run, or a curve.
@@ -139,10 +139,12 @@ def epochs_needed(source: Run | Curve, *, worth: float = 0.01) -> EpochsNeeded:
             f"probability of {series.falls():.2f}"
         )
     times, y = (series.x, series.y) if series.x[0] > 0 else (series.x[1:], series.y[1:])
-    led = extrapolate(times, y)
+    # The steep beginning is another story than where the end leads; least squares would tell it first.
+    left_out = min(len(y) // 3, max(0, len(y) - 12))
+    led = extrapolate(times[left_out:], y[left_out:])
     if led is None:
         raise ValueError(f"source must have a {which} loss that falls ever more slowly, got one that does not")
-    needed = _needed(led, float(times[0]), trained, worth)
+    needed = _needed(led, float(times[0]), float(y[0]), trained, worth)
     end = led.at(np.array([trained, 2 * trained]))
     gains = end[:, :, 0] - end[:, :, 1]
     epochs = _interval(float(needed[0, 0]), needed)
@@ -164,12 +166,12 @@ def epochs_needed(source: Run | Curve, *, worth: float = 0.01) -> EpochsNeeded:
     )
 
 
-def _needed(led: Extrapolation, first: float, trained: float, worth: float) -> np.ndarray:
+def _needed(led: Extrapolation, first: float, begun: float, trained: float, worth: float) -> np.ndarray:
     """f64[families, 1 + replicates]: where doubling stops paying, infinite where it always does."""
     grid = np.geomspace(first, MOST * trained, 1500)
-    losses, doubled, begun = led.at(grid), led.at(2 * grid), led.at(np.array([first]))
-    enough = losses - doubled < worth * (begun - losses)
-    # At the very beginning nothing has been gained yet.
+    losses, doubled = led.at(grid), led.at(2 * grid)
+    # Carried back over what was left out, losses may lie above the first one.
+    enough = losses - doubled < worth * np.maximum(begun - losses, 0)
     return np.where(enough.any(2), grid[np.argmax(enough, axis=2)], np.inf)
 
 
