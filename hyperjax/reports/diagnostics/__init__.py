@@ -12,8 +12,6 @@ from hyperjax.reports.diagnostics.sharpness import sharpness_figures
 from hyperjax.reports.diagnostics.signal import signal_figures
 from hyperjax.reports.diagnostics.transfer import transfer_figures
 
-__all__ = ["FIGURES"]
-
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
