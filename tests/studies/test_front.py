@@ -24,7 +24,7 @@ from tests.training.made import classes
 NAMES = ["accuracy", "parameters", "loss", "epochs", "flops"]
 METRICS = ("validation_accuracy", "parameters", "validation_loss", "trained_epochs", "flops")
 SPACE = hj.space({"model.width": [4, 8]}, learning_rate=hj.log_uniform(1e-3, 1e30), epochs=[2, 3], activation="relu")
-ASKED = {"trials": 20, "seeds": 2, "sampler": "nsga2", "batch": 10, "metric": NAMES}
+ASKED = {"trials": 20, "seeds": 2, "sampler": "nsga2", "batch": 5, "metric": NAMES}
 NUMBERS = hj.space({f"hyperparameters.{name}": hj.uniform(-8.0, 8.0) for name in "abc"})
 
 
@@ -156,6 +156,17 @@ def test_trials_have_every_metric_and_the_front_is_by_all(kept):
     assert named["parameters"] in (35, 67) and named["epochs"] == named["trained_epochs"]
 
 
+def test_the_sampler_was_told_all_metrics(kept):
+    """Told each batch's scores as the table has them, it gives the next one."""
+    study, _ = kept
+    source = Asked("nsga2", SPACE, 20, 5, 0, study.directions)
+    for first in range(0, 20, 5):
+        batch = study.trials[first : first + 5]
+        asked = source.ask()
+        assert [row["learning_rate"] for row in asked] == [trial.values["learning_rate"] for trial in batch]
+        source.tell([study.scores_of(trial) for trial in batch])
+
+
 def test_optuna_reads_the_same_values(kept):
     study, folder = kept
     there = optuna.load_study(
@@ -198,6 +209,11 @@ def test_only_weights_that_are_trained_count(task):
     frozen = classes(trainable=nnx.All(nnx.Param, nnx.PathContains("second")))
     costs = [Measures(one, ["loss", "parameters"]).costs(hj.Recipe(), []) for one in (task, frozen)]
     assert costs == [{"parameters": 67.0}, {"parameters": 27.0}]
+
+
+def test_epochs_are_those_that_were_trained(task):
+    runs = [SimpleNamespace(epochs=np.array([1.0, 2.0, end])) for end in (2.5, 4.0)]  # the first had stopped early
+    assert Measures(task, ["loss", "epochs"]).costs(hj.Recipe(epochs=4), runs) == {"trained_epochs": 3.25}
 
 
 def test_a_metric_of_the_task_goes_before_a_cost():
