@@ -24,7 +24,7 @@ from hyperjax.training.mapping import LAYOUTS, resolved
 from hyperjax.training.meeting import Count, Meeting
 from hyperjax.training.members import recipes_of, seeds_of
 from hyperjax.training.parcel import Place, packed, unpacked
-from hyperjax.training.precision import of_products
+from hyperjax.training.precision import of_products, of_this_thread
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 from hyperjax.training.settings import Settings
@@ -113,7 +113,9 @@ class Engine:
             settled = False
             while not settled:
                 own = {number for number, _ in self._share(meeting)}
-                widths = list(pool.map(self._fitting, self.groups, [i in own for i in range(len(self.groups))]))
+                widths = list(
+                    pool.map(of_this_thread(self._fitting), self.groups, [i in own for i in range(len(self.groups))])
+                )
                 everywhere = [json.loads(text) for text in meeting.exchanged(json.dumps(widths))]
                 narrowest = [min(each) for each in zip(*everywhere, strict=True)]
                 self.groups = [group._replace(width=width) for group, width in zip(self.groups, narrowest, strict=True)]

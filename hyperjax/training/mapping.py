@@ -14,7 +14,7 @@ from jax import lax
 
 from hyperjax.checks import one_of, positive_integer
 from hyperjax.training.devices import Placing, Shards, Spread, chosen, of_layout
-from hyperjax.training.precision import of_products
+from hyperjax.training.precision import of_products, of_this_thread
 from hyperjax.types import PyTree
 
 LAYOUTS = ("auto", "map", "vmap")
@@ -142,6 +142,7 @@ class Population:
             for i, piece in enumerate(pieces):
                 yield i, work(piece)
             return
+        work = of_this_thread(work)
         with ThreadPoolExecutor(min(self.threads, len(pieces))) as pool:
             running: dict[Future[PyTree], int] = {}
             try:

@@ -1,6 +1,7 @@
 """What a model computes in, apart from what its weights are kept in."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,23 @@ from flax import nnx
 
 from hyperjax.types import PyTree
 
+Result = TypeVar("Result")
+
 
 def of_products() -> Any:
     """What the caller's `with jax.default_matmul_precision(...)` asks for; None where nobody asks."""
     return jax.config.jax_default_matmul_precision  # type: ignore[attr-defined, unused-ignore]
+
+
+def of_this_thread(work: Callable[..., Result]) -> Callable[..., Result]:
+    """The same work for other threads, in 64 bits where a `with jax.enable_x64()` says so, which holds in one alone."""
+    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined, unused-ignore]
+
+    def worked(*args: Any) -> Result:
+        with jax.enable_x64(x64):
+            return work(*args)
+
+    return worked
 
 
 def computing_in(model: Any, dtype: str) -> Any:

@@ -137,3 +137,9 @@ def test_an_error_in_a_member_is_raised():
 def test_bad_input_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_callers_64_bits_hold_in_its_threads():
+    with jax.enable_x64(True):
+        seen = population(lambda x: x + 2.0**-40, width=1, threads=2)(np.arange(4.0))
+    assert np.array_equal(seen, np.arange(4.0) + 2.0**-40)
