@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hyperjax.training import initialize as initialize
     from hyperjax.training import population as population
     from hyperjax.training import resume as resume
+    from hyperjax.training.hypergradient import hypergradient as hypergradient
 
 # Names that everybody types, and where they live. They are looked up on first use: importing hyperjax itself costs
 # next to nothing, starts no backend, and brings in no plotting library.
@@ -33,6 +34,7 @@ _LIFTED = {
     "fit_population": "training",
     "fork": "training",
     "fraction": "schedules",
+    "hypergradient": "training",
     "initialize": "training",
     "integer": "studies",
     "log_integer": "studies",
@@ -76,6 +78,7 @@ __all__ = [
     "fit_population",
     "fork",
     "fraction",
+    "hypergradient",
     "initialize",
     "integer",
     "log_integer",

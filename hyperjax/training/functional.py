@@ -49,8 +49,8 @@ class Functional:
             number for options in choices.values() for name in options for number in activations.NUMBERS.get(name, {})
         ]
         self._numbers = [name for name in bound if name in read]  # of activations: given to the layers, not found there
-        self._template = nnx.eval_shape(lambda: self._build(jax.random.key(0), {}))
-        known = self.names = layers.names(self._template)  # of the hyperparameters and choices that the model binds
+        self.template = nnx.eval_shape(lambda: self._build(jax.random.key(0), {}))
+        known = self.names = layers.names(self.template)  # of the hyperparameters and choices that the model binds
         self._check_bound(known, tuple(name for name in bound if name not in self._numbers))
         self.weights, self.rest = jax.eval_shape(self._states, jax.random.key(0))
 
@@ -103,7 +103,7 @@ class Functional:
 
     def split(self, source: Any) -> tuple[PyTree, PyTree]:
         """Weights and other state, copied, of a model of this structure and of whatever kind the task's is."""
-        model = nnx.clone(as_module(source, self._template))
+        model = nnx.clone(as_module(source, self.template))
         parts: Any = nnx.split(model, *self._filters)
         _, weights, _, _, rest = parts
         carried = dict(nnx.to_flat_state(nnx.state(model, layers.Hyperparameter)))

@@ -40,7 +40,7 @@ def in_force(
         rate = np.broadcast_to(np.asarray(settings.rate_at(steps), np.float32), steps.shape)
         rate = rate * structure.rate_factors(steps).astype(np.float32) if structure.ramp else rate
         return rate if scale is None else rate * scale[steps]
-    known = _numbers(recipe, task)
+    known = numbers_of(recipe, task)
     number = known[_full(name, known)]
     if isinstance(number, Schedule):
         number = number.resolve(structure.epoch_starts(int(settings.steps)))(steps)
@@ -57,7 +57,7 @@ def _full(name: str, known: dict[str, Any]) -> str:
     return fields[0]
 
 
-def _numbers(recipe: Recipe, task: Task) -> dict[str, Any]:
+def numbers_of(recipe: Recipe, task: Task) -> dict[str, Any]:
     """Every number of a recipe: a field's own by its name, one of several in a field as `field.name`."""
     known: dict[str, Any] = {"weight_decay": recipe.weight_decay, "momentum": recipe.momentum, "l2": recipe.l2}
     known |= {field: getattr(recipe, field) for field in ("l1", "proximal_l1", "gradient_noise", "dropout")}

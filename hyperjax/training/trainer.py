@@ -137,10 +137,10 @@ class Trainer:
         return self._seconds * steps
 
     def _advance(self, carry: Carry, settings: Settings, root: Any, data: Any, start: Any) -> tuple[Carry, Record]:
-        return segment(self.program, self.steps, carry, settings, _streams(root), data, start)
+        return segment(self.program, self.steps, carry, settings, streams_of(root), data, start)
 
     def _start(self, settings: Settings, root: Any) -> Carry:
-        return self.program.init(settings, _streams(root))
+        return self.program.init(settings, streams_of(root))
 
     def _start_from(self, settings: Settings, weights: PyTree, rest: PyTree) -> Carry:
         return self.program.start(settings, weights, rest)
@@ -226,7 +226,8 @@ def _first_and_rest(steps: int | tuple[int, ...] | None) -> tuple[int | None, An
     return (steps[0], steps[1:]) if isinstance(steps, tuple) else (steps, steps)
 
 
-def _streams(root: Any) -> random.Streams:
+def streams_of(root: Any) -> random.Streams:
+    """A member's streams, from the words of its key."""
     keys = random.streams(jax.random.wrap_key_data(root, impl=random.IMPLEMENTATION))
     # Known only here: where dozens of weights are drawn from one key inside a loop, jax 0.12 would repeat the hash that
     # made the key for each of them, and never end compiling.
