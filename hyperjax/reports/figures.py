@@ -12,6 +12,7 @@ from hyperjax.reports.curves import curves_figure, study_curves, study_texts
 from hyperjax.reports.diagnostic_page import diagnostic_figures
 from hyperjax.reports.effects import effect_figure
 from hyperjax.reports.front import front_figure
+from hyperjax.reports.hypergradients import descent_figure, hypergradient_figure
 from hyperjax.reports.population_page import population_figures
 from hyperjax.reports.runs import loss_figure, metric_figures, rate_figure, runs_figures, schedule_figure, stacked
 from hyperjax.reports.tables import searched_names
@@ -24,12 +25,16 @@ from hyperjax.studies.isolating import Isolation
 from hyperjax.studies.joint import JointEffect
 from hyperjax.studies.study import Effect, Study
 from hyperjax.studies.winner import Winner
+from hyperjax.training import Descent, Hypergradient
 from hyperjax.training.record import Run, Runs
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-KINDS = "a study, one of its answers, population based training, a diagnostic, a run, several runs or a schedule"
+KINDS = (
+    "a study, one of its answers, population based training, a diagnostic, a hypergradient, a descent, a run, "
+    "several runs or a schedule"
+)
 ANSWERS: "dict[type, Callable[[Any], Figure]]" = {
     Effect: effect_figure,
     JointEffect: joint_figure,
@@ -37,6 +42,8 @@ ANSWERS: "dict[type, Callable[[Any], Figure]]" = {
     Isolation: isolation_figure,
     Front: front_figure,
     Winner: winner_figure,
+    Hypergradient: hypergradient_figure,
+    Descent: descent_figure,
 }
 
 
@@ -48,6 +55,9 @@ def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Fig
             isolation, a winner, the front of several metrics), population based training (curves of all members and the
             schedules that they found), a diagnostic, a run (loss, metrics, learning rate), several runs (their curves),
             or a schedule.
+            isolation, a winner), population based training (curves of all members and the schedules that they found),
+            a diagnostic, a hypergradient (what each number does), a descent (its steps), a run (loss, metrics,
+            learning rate), several runs (their curves), or a schedule.
         metric: for a study, which recorded metric to draw; None is the one that ranks.
         steps: for a schedule, how many steps from 0; None is 1000.
     Returns: a Plotly figure, which a notebook shows by itself.

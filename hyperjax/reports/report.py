@@ -9,6 +9,7 @@ from hyperjax.diagnostics import Diagnostic
 from hyperjax.reports.diagnostic_page import diagnostic_page
 from hyperjax.reports.figures import KINDS
 from hyperjax.reports.files import write_whole
+from hyperjax.reports.hypergradients import descent_page, hypergradient_page
 from hyperjax.reports.page import Page
 from hyperjax.reports.population_page import population_page
 from hyperjax.reports.result_pages import (
@@ -29,6 +30,7 @@ from hyperjax.studies.importance import Importance
 from hyperjax.studies.isolating import Isolation
 from hyperjax.studies.joint import JointEffect
 from hyperjax.studies.study import Effect, Study
+from hyperjax.training import Descent, Hypergradient
 from hyperjax.training.record import Run, Runs
 
 PAGES: dict[type, Callable[[Any], Page]] = {
@@ -40,6 +42,8 @@ PAGES: dict[type, Callable[[Any], Page]] = {
     Front: front_page,
     PopulationBased: population_page,
     Diagnostic: diagnostic_page,
+    Hypergradient: hypergradient_page,
+    Descent: descent_page,
     Run: run_page,
     Runs: runs_page,
     Schedule: schedule_page,
@@ -52,6 +56,8 @@ def report(x: Any, path: str | os.PathLike[str]) -> Path:
     Args:
         x: a study, one of its answers (an effect, an importance, an isolation, a front), population based training, a
             diagnostic, a run, several runs or a schedule; or a page that was made of one.
+        x: a study, one of its answers (an effect, an importance, an isolation), population based training, a
+            diagnostic, a hypergradient, a descent, a run, several runs or a schedule; or a page that was made of one.
         path: the file to write; folders are made where missing, an older file is replaced.
     Returns: the path written.
     Raises: ValueError when `x` has no page or `path` is a folder; OSError when it cannot be written.

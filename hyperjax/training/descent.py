@@ -13,7 +13,7 @@ from hyperjax.tasks import Task
 from hyperjax.training.hypergradient import Differentiated, Hypergradient
 from hyperjax.training.members import seeds_of
 from hyperjax.training.recipe import Recipe
-from hyperjax.training.recipe_numbers import Number, full_name
+from hyperjax.training.recipe_numbers import full_name
 
 FRESH = 8  # seeds that judge, unless somebody says which
 LONGEST = 2.0  # a step: no number moves by more than the factor e^2
@@ -93,10 +93,10 @@ def descend(
 ) -> Descent:
     """Walk down the hypergradient from a recipe: all of its numbers at once, in one compiled program.
 
-    A number above 0 moves in its logarithm, one that must lie between 0 and 1 in its logit, along the mean derivative
-    over the seeds at unit length times `rate` at first. A step that leads to a higher loss, or diverges, is not made
-    and the next is shorter; the slope at its end says where between them the lowest point should be, and after a good
-    step how far there is to go. A number that would leave its field's range stays where it is.
+    A number above 0 moves in its logarithm, one that must lie between 0 and 1 in that of its odds, along the mean
+    derivative over the seeds at unit length times `rate` at first. A step that leads to a higher loss, or diverges, is
+    not made and the next is shorter; the slope at its end says where between them the lowest point should be, and after
+    a good step how far there is to go. A number that would leave its field's range stays where it is.
 
     A walk along a few hundred validation examples fits itself to them and to its seeds: the improvement is what is
     measured on fresh seeds, on the same examples.
@@ -138,7 +138,7 @@ def descend(
         raise ValueError(f"recipe must be one that does not diverge; {here.answer} Begin from a lower learning_rate.")
     attempts = [Attempt(program.recipe, here.values, 0.0, True)]
     length = min(rate, LONGEST)
-    slope = _slope(program.named(here.recipe)[0], here, names)
+    slope = _slope(here, names)
     for _ in range(steps):
         norm = float(np.linalg.norm(slope))
         if not (math.isfinite(norm) and norm > 0):
@@ -147,7 +147,7 @@ def descend(
         there = program.at(_moved(program, here.recipe, names, length * direction), chosen)
         better = there.value < here.value
         attempts.append(Attempt(there.recipe, there.values, length, better))
-        ahead = _slope(program.named(there.recipe)[0], there, names)
+        ahead = _slope(there, names)
         lowest = _lowest(-norm, float(ahead @ direction), length)
         if better:
             here, slope = there, ahead
@@ -172,10 +172,10 @@ def descend(
     )
 
 
-def _slope(numbers: Mapping[str, Number], found: Hypergradient, names: Sequence[str]) -> np.ndarray:
-    """f64[names], derivatives by the logarithm of each number, or the logit of a share."""
-    values = [(numbers[name], found.gradient[name]) for name in names]
-    return np.array([slope * n.value * ((1 - n.value) if n.share else 1.0) for n, slope in values])
+def _slope(found: Hypergradient, names: Sequence[str]) -> np.ndarray:
+    """f64[names], derivatives by the logarithm of each number, or of a share's odds."""
+    scaled = found.elasticities
+    return np.array([scaled[name] for name in names])
 
 
 def _moved(program: Differentiated, recipe: Recipe, names: Sequence[str], move: np.ndarray) -> Recipe:

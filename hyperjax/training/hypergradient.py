@@ -29,6 +29,7 @@ class Hypergradient:
         values: f64[seeds], the metric; NaN where the run diverged.
         diverged_at: for each seed the first step whose loss or gradient was not finite, or None.
         numbers: name -> where the number stands, a length in the unit that it was given in.
+        shares: names of those that lie between 0 and 1 and must: a decay, a smoothing.
         by_seed: name -> f64[seeds], the derivative, in the metric's unit by the number's; NaN where the run diverged.
         left_out: name -> why it has no derivative.
         bytes: memory that the program takes beside its arguments, by XLA's analysis; 0 where it has none.
@@ -41,6 +42,7 @@ class Hypergradient:
     values: np.ndarray
     diverged_at: tuple[int | None, ...]
     numbers: Mapping[str, float]
+    shares: frozenset[str]
     by_seed: Mapping[str, np.ndarray]
     left_out: Mapping[str, str]
     bytes: int
@@ -60,13 +62,19 @@ class Hypergradient:
     def elasticities(self) -> dict[str, float]:
         """Name -> the derivative by the number's logarithm, largest first: what to change first, and which way.
 
-        To first order a number that is raised by 1 % moves the metric by a hundredth of this. Numbers of 0 have none.
+        To first order a number that is raised by 1 % moves the metric by a hundredth of this. Of a share it is the
+        logarithm of its odds, `x / (1 - x)`: a decay of 0.999 has not 1 % to go. Numbers of 0 or below have none.
         """
-        scaled = {name: self.numbers[name] * slope for name, slope in self.gradient.items() if self.numbers[name] > 0}
+        scaled = {name: self.reach(name) * slope for name, slope in self.gradient.items() if self.numbers[name] > 0}
         return dict(sorted(scaled.items(), key=lambda item: -abs(np.nan_to_num(item[1]))))
 
+    def reach(self, name: str) -> float:
+        """How far a number moves for each unit of its logarithm, or of a share's log odds."""
+        value = self.numbers[name]
+        return value * (1 - value) if name in self.shares else value
+
     def interval(self, name: str, confidence: float = 0.95) -> Interval:
-        """A derivative's mean over the seeds with its Student t interval."""
+        """A derivative's mean with its Student t interval, over the seeds whose runs did not diverge."""
         return mean_interval(self.by_seed[name], confidence)
 
     @cached_property
@@ -85,10 +93,11 @@ class Hypergradient:
             return "The derivatives are not finite: the run is chaotic, or a number is at the edge of what it may be."
         name, slope = next(iter(scaled.items()))
         way = "falls" if slope < 0 else "rises"
-        return (
-            f"The {self.metric.replace('_', ' ')} is {self.value:.4g}. It depends most on {name}: raised by 1 %, it "
-            f"{way} by about {abs(slope) / 100:.2g}."
+        moved = "with odds" if name in self.shares else "when that is"
+        said = (
+            f"The {self.metric.replace('_', ' ')} is {self.value:.4g}. It depends most on {name}: {moved} raised by 1 %"
         )
+        return f"{said}, it {way} by about {abs(slope) / 100:.2g}."
 
 
 def hypergradient(
@@ -103,13 +112,15 @@ def hypergradient(
 
         d L(w_T, x) / dx    where    w_{t+1} = step(w_t, x)
 
-    Reverse mode: all derivatives of a run cost about four times what the run does, however many numbers there are. Only
-    the states between segments of about the root of the run's steps are kept; within one the steps are taken again, so
-    that memory grows as that root. What has a derivative is every number that is one: the rate and the numbers of its
-    schedule, decays, the optimizer's, the loss's, the activation's, the model's, clipping. Names are as in
-    `run.in_force`, with their field where there are several ("optimizer_arguments.b1"), and of a schedule the
-    argument's ("learning_rate.init_value"). Counts, choices, rates of random masks, limits and what is off are left
-    out, each with the reason.
+    Reverse mode: all derivatives of a run cost some five to ten times what the run does, however many numbers there are
+    (`benchmarks/hypergradient.py`). Only the states between segments of about the root of the run's steps are kept;
+    within one the steps are taken again, so that memory grows as that root.
+
+    What has a derivative is every number that is one: the rate and the numbers of its schedule, decays, the
+    optimizer's, the loss's, the activation's, the model's, clipping. Names are as in `run.in_force`, with their field
+    where there are several ("optimizer_arguments.b1"), and of a schedule the argument's ("learning_rate.init_value").
+    Counts, choices, rates of random masks, limits and what is off are left out, each with the reason. A warm-up of whole
+    steps has a kink: the derivative is that of what follows it.
 
     It is the derivative of the program that runs: where ReLU has a kink or clipping sets in, a finite difference, which
     averages over the kinks within its step, may differ from it. A run that is long for its rate is chaotic: there the
@@ -186,6 +197,7 @@ class Differentiated:
             values=values,
             diverged_at=diverged_at,
             numbers={name: number.value for name, number in numbers.items()},
+            shares=frozenset(name for name, number in numbers.items() if number.share),
             by_seed=by_seed,
             left_out=left_out,
             bytes=_bytes(self.unrolled.slopes, pieces),

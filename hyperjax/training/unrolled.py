@@ -35,7 +35,7 @@ class Unrolled:
     """A run from its first weights to the metric at its end, as a function of its settings.
 
     Of `steps` steps, about the root are walked at a time. The backward pass keeps the states between these segments and
-    takes each segment's steps again, so that memory grows as the root of the number of steps, for a third more work.
+    takes each segment's steps again, so that memory grows as the root of the number of steps.
 
     Args:
         task: what is learnt.

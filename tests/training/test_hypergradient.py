@@ -69,7 +69,7 @@ def test_gradient_descent_on_a_quadratic_has_the_closed_form(program):
         {"learning_rate": 0.5 * by_rate, "l2": 0.02 * by_decay, "weight_decay": 0.01 * by_decay}, rel=1e-4
     )
     assert list(found.elasticities) == sorted(found.elasticities, key=lambda n: -abs(found.elasticities[n]))
-    assert "depends most on learning_rate: raised by 1 %, it falls" in found.answer
+    assert "depends most on learning_rate: when that is raised by 1 %, it falls" in found.answer
     assert (found.steps, found.metric, found.diverged_at) == (20, "validation_loss", (None,))
     assert found.bytes > found.plain_bytes > 0
 
