@@ -5,11 +5,13 @@
 
 Digits, MLP 64-128-128-10 with tanh, Adam, batches of 64, one seed on one core. Three programs give the same loss: the
 run alone; the run with its derivatives, whose segments of about the root of the steps are computed again; and the same
-kept whole, in one segment. Memory is XLA's count of what a program takes beside its arguments. Compiling is timed
-apart; a time is the shortest of some turns. Memory that grows as the root doubles when the steps are four times as many.
+kept whole, as one segment. Memory is XLA's count of what a program takes beside its arguments. Compiling is timed
+apart; a time is the shortest of some turns. Memory that grows as the root doubles where the steps are four times as
+many.
 """
 
 import argparse
+import itertools
 import json
 import time
 from pathlib import Path
@@ -45,7 +47,8 @@ def cost(mapped: Population, pieces: tuple[Any, ...], turns: int) -> tuple[Cost,
         running.append(time.perf_counter() - begin)
     needs = program.memory_analysis()
     ended = out[0] if isinstance(out[0], tuple) else out
-    return Cost(compiling, min(running), (needs.temp_size_in_bytes + needs.output_size_in_bytes) / 1e6), float(ended[0][0])
+    megabytes = (needs.temp_size_in_bytes + needs.output_size_in_bytes) / 1e6
+    return Cost(compiling, min(running), megabytes), float(ended[0][0])
 
 
 def measured(steps: int, turns: int) -> dict[str, Cost]:
@@ -78,11 +81,12 @@ def main() -> None:
             shown = f"{each.compiling:8.1f} s {1000 * each.running:6.0f} ms {each.megabytes:7.1f} MB"
             print(f"{steps:6}  {name:12} {shown}")
     growth = {
-        name: [table[b][name].megabytes / table[a][name].megabytes for a, b in zip(counts, counts[1:], strict=False)]
+        name: [table[b][name].megabytes / table[a][name].megabytes for a, b in itertools.pairwise(counts)]
         for name in ("derivatives", "kept whole")
     }
     for name, factors in growth.items():
-        print(f"memory of {name!r} grows by {', '.join(f'{f:.2f}' for f in factors)} where the steps are 4 times as many")
+        shown = ", ".join(f"{factor:.2f}" for factor in factors)
+        print(f"memory of {name!r} grows by {shown} where the steps are 4 times as many")
     met = all(factor <= GOAL for factor in growth["derivatives"])
     print(f"goal: at most {GOAL}: {'met' if met else 'missed'}")
     if given.json:
