@@ -128,3 +128,13 @@ def test_a_profile_knows_products_by_their_shapes():
     assert any(one.kind == "computing" for one in known.values())
     spent = {name for name, _ in module.traced(lambda: compiled(jnp.ones((5, 7)), jnp.ones((7, 11))))}
     assert any(name in known and known[name].kind == "product" for name in spent)
+
+
+@pytest.mark.slow
+def test_hypergradient(tmp_path):
+    printed, record = told(tmp_path, "hypergradient.py", "--quick")
+    assert "goal: at most" in printed
+    assert record["growth"]["kept whole"] == [pytest.approx(4, rel=0.1)]
+    assert 1.5 < record["growth"]["derivatives"][0] < 2.3, "about the root of four"
+    for row in record["rows"].values():
+        assert row["run"]["megabytes"] < row["derivatives"]["megabytes"] < row["kept whole"]["megabytes"]

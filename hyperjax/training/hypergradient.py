@@ -119,8 +119,8 @@ def hypergradient(
     What has a derivative is every number that is one: the rate and the numbers of its schedule, decays, the
     optimizer's, the loss's, the activation's, the model's, clipping. Names are as in `run.in_force`, with their field
     where there are several ("optimizer_arguments.b1"), and of a schedule the argument's ("learning_rate.init_value").
-    Counts, choices, rates of random masks, limits and what is off are left out, each with the reason. A warm-up of whole
-    steps has a kink: the derivative is that of what follows it.
+    Counts, choices, rates of random masks, limits and what is off are left out, each with the reason. A warm-up of a
+    whole number of steps has a kink: the derivative is that of what follows it.
 
     It is the derivative of the program that runs: where ReLU has a kink or clipping sets in, a finite difference, which
     averages over the kinks within its step, may differ from it. A run that is long for its rate is chaotic: there the
