@@ -90,6 +90,24 @@ def test_a_run_that_diverges_has_no_derivative_and_says_where(program):
         descend(quadratic(), found.recipe, 1, seeds=[0])
 
 
+def test_a_loss_s_own_number_counts_by_what_it_does_to_the_weights():
+    task = quadratic()
+    x, y = (np.asarray(array, np.float64) for array in task.data["train"])
+
+    def by_hand(delta, judged=0.3):
+        w = np.zeros((2, 1))
+        for _ in range(20):
+            w -= 0.5 * x.T @ np.clip(x @ w - y, -delta, delta) / 2
+        size = np.abs(x @ w - y)
+        return float(np.mean(np.where(size <= judged, size**2 / 2, judged * (size - judged / 2))))
+
+    recipe = hj.Recipe(optimizer="sgd", learning_rate=0.5, batch_size="full", epochs=20, loss="huber")
+    recipe = recipe.replace(loss_arguments={"delta": 0.3})
+    found = hj.hypergradient(task, recipe)
+    assert found.value == pytest.approx(by_hand(0.3), rel=1e-5)
+    assert found.gradient["loss_arguments.delta"] == pytest.approx(slope_by_hand(lambda h: by_hand(0.3 + h)), rel=1e-3)
+
+
 def test_descent_finds_the_best_rate_of_the_closed_form():
     recipe = hj.Recipe(optimizer="sgd", learning_rate=0.1, batch_size="full", epochs=20)
     rates = np.linspace(0.05, 2.1, 4001)
@@ -220,6 +238,17 @@ def test_what_cannot_be_descended_is_refused(given, message):
 def test_a_metric_that_counts_moves_with_no_number():
     with pytest.raises(ValueError, match="metric must be one that changes smoothly"):
         hj.hypergradient(classes(), RECIPE.replace(epochs=3), metric="accuracy")
+
+
+@pytest.mark.slow
+def test_a_run_that_stops_early_is_judged_at_its_best():
+    recipe = hj.Recipe(optimizer="momentum", learning_rate=0.3, batch_size=10, epochs=6.5, dropout=0.2)
+    recipe = recipe.replace(early_stopping={"patience": 2}, plateau={"factor": 0.5, "patience": 3})
+    run, found = hj.fit(classes(), recipe, seed=1), hj.hypergradient(classes(), recipe, seeds=[1])
+    assert run.best < len(run.epochs) - 1, "the last epoch is another"
+    assert found.value == pytest.approx(run.metrics["validation_loss"][run.best], rel=1e-5)
+    assert np.isfinite([*found.gradient.values()]).all()
+    assert found.left_out["dropout"] == MASK
 
 
 @pytest.mark.slow
