@@ -53,11 +53,8 @@ def plot(x: Any, *, metric: str | None = None, steps: int | None = None) -> "Fig
     Args:
         x: a study (learning curves of all trials), one of its answers (an effect of one name or two, an importance, an
             isolation, a winner, the front of several metrics), population based training (curves of all members and the
-            schedules that they found), a diagnostic, a run (loss, metrics, learning rate), several runs (their curves),
-            or a schedule.
-            isolation, a winner), population based training (curves of all members and the schedules that they found),
-            a diagnostic, a hypergradient (what each number does), a descent (its steps), a run (loss, metrics,
-            learning rate), several runs (their curves), or a schedule.
+            schedules that they found), a diagnostic, a hypergradient (what each number does), a descent (its steps), a
+            run (loss, metrics, learning rate), several runs (their curves), or a schedule.
         metric: for a study, which recorded metric to draw; None is the one that ranks.
         steps: for a schedule, how many steps from 0; None is 1000.
     Returns: a Plotly figure, which a notebook shows by itself.

@@ -55,8 +55,6 @@ def report(x: Any, path: str | os.PathLike[str]) -> Path:
 
     Args:
         x: a study, one of its answers (an effect, an importance, an isolation, a front), population based training, a
-            diagnostic, a run, several runs or a schedule; or a page that was made of one.
-        x: a study, one of its answers (an effect, an importance, an isolation), population based training, a
             diagnostic, a hypergradient, a descent, a run, several runs or a schedule; or a page that was made of one.
         path: the file to write; folders are made where missing, an older file is replaced.
     Returns: the path written.

@@ -30,7 +30,11 @@ def asked(sampler, trials=30, batch=6):
     return found
 
 
-@pytest.mark.parametrize("sampler", [*(set(SAMPLERS) - {"gp", "grid"}), optuna.samplers.RandomSampler(seed=0)], ids=str)
+@pytest.mark.parametrize(
+    "sampler",
+    [*sorted(set(SAMPLERS) - {"gp", "grid"}), optuna.samplers.RandomSampler(seed=0)],
+    ids=lambda s: s if isinstance(s, str) else "object",
+)
 def test_values_are_taken_in_turn_by_every_sampler(sampler):
     found = asked(sampler)
     assert [each["optimizer"] for each in found] == 10 * ["sgd", "momentum", "adam"]
