@@ -168,6 +168,8 @@ def _apart(kept: dict[str, Sign], curve: Curve) -> set[str]:
             names.discard("overfitting" if high else "oscillating")
     if "stalled" in names and kept["stalled"].cause == "falls on":
         names.discard("too_slow")  # it waited
+    elif "stalled" in names:
+        names.discard("still_improving")  # to wait longer is no advice to one that stands
     if "too_slow" in names:
         names.discard("still_improving")
     return names
