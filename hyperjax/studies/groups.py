@@ -39,11 +39,13 @@ def grouped(values: Sequence[Any], bins: int, continuous: bool) -> tuple[str, li
         array = np.asarray(values, np.float64)
         order = np.argsort(array, kind="stable")
         return "number", [_bin(array, part) for part in np.array_split(order, min(bins, len(values)))]
-    distinct: list[Any] = []
-    for value in sorted(values) if numeric else values:
-        if value not in distinct:  # a list among the choices cannot be hashed
-            distinct.append(value)
-    return "choice", [_choice(values, value, place) for place, value in enumerate(distinct)]
+    members: dict[Any, list[int]] = {}
+    for place, value in enumerate(values):
+        members.setdefault(_key(value), []).append(place)
+    own = [(values[places[0]], places) for places in members.values()]
+    if numeric:
+        own.sort(key=lambda one: one[0])
+    return "choice", [_choice(value, np.array(places), order) for order, (value, places) in enumerate(own)]
 
 
 def _bin(values: np.ndarray, members: np.ndarray) -> Group:
@@ -51,6 +53,15 @@ def _bin(values: np.ndarray, members: np.ndarray) -> Group:
     return Group(f"{low:.3g} to {high:.3g}", low, high, members)
 
 
-def _choice(values: Sequence[Any], value: Any, place: int) -> Group:
+def _choice(value: Any, members: np.ndarray, place: int) -> Group:
     label = str(getattr(value, "__name__", value)) if callable(value) else str(value)
-    return Group(label, float(place), float(place), np.flatnonzero([v == value for v in values]))
+    return Group(label, float(place), float(place), members)
+
+
+def _key(value: Any) -> Any:
+    """What is equal for equal values and can be hashed, as lists and mappings cannot."""
+    try:
+        hash(value)
+    except TypeError:
+        return type(value), repr(value)
+    return value
