@@ -88,7 +88,7 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [pytest.param(f, marks=[pytest.mark.slow] * (f == "positions")) for f in FAMILIES])
 def test_streams_are_uniform_and_their_neighbours_unrelated(family):
     array = FAMILIES[family]()
     assert bit_balance(array) > ALARM

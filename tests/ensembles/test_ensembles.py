@@ -46,7 +46,7 @@ def beats_by_more_than_its_interval(gain):
     ("task", "recipe", "combine"),
     [
         pytest.param(DIGITS, hj.Recipe(epochs=4), "mean", marks=pytest.mark.slow),
-        (DIGITS, hj.Recipe(epochs=4), "vote"),
+        pytest.param(DIGITS, hj.Recipe(epochs=4), "vote", marks=pytest.mark.slow),
         (DIABETES, hj.Recipe(epochs=15), "mean"),
     ],
 )

@@ -254,6 +254,7 @@ def test_a_job_of_several_processes_is_refused(task, monkeypatch):
         hj.study(task, SPACE, trials=4, pruner="medium")
 
 
+@pytest.mark.slow
 def test_a_race_that_was_killed_goes_on_from_what_was_kept(task, full, halved, tmp_path, monkeypatch):
     monkeypatch.setattr("hyperjax.studies.pruning.SECONDS_BETWEEN_STATES", 0.0)
     monkeypatch.setattr("hyperjax.studies.rounds.MOST_AT_STAKE", 0.0)

@@ -104,6 +104,7 @@ def test_all_three_thousand_three_hundred_in_one_population(compilations):
         same(runs[int(i)], hj.fit(classes(), every[i]))
 
 
+@pytest.mark.slow
 def test_under_vmap_a_member_equals_itself_in_another_block_of_the_same_width():
     recipes = [recipe(o, "cosine_decay", "tanh", 0.1, 2) for o in ("sgd", "adam", "lion", "adagrad", "radam")]
     task = classes()

@@ -58,7 +58,7 @@ def test_without_a_declared_metric_the_loss_is_first_since_it_ranks(returned, na
     assert list(found) == names and found["loss"] == pytest.approx(run.score, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["autoencoding", pytest.param("ring", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ("autoencoding", "ring")])
 def test_what_draws_in_evaluation_too_draws_as_for_a_run_of_seed_0(name):
     given = hj.tasks.find(name)
     run = hj.fit(given, hj.Recipe(**{**given.recipe, "epochs": 1}))

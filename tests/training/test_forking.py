@@ -13,7 +13,7 @@ RECIPE = hj.Recipe(
 
 
 @pytest.mark.parametrize(
-    "step", [pytest.param(2, marks=pytest.mark.slow), 6, 9, 24]
+    "step", [pytest.param(2, marks=pytest.mark.slow), 6, pytest.param(9, marks=pytest.mark.slow), 24]
 )  # at an epoch's end (6), between two, at the run's end
 def test_the_same_recipe_gives_the_run_itself(step):
     run = hj.fit(classes(), RECIPE, seed=3)
@@ -48,6 +48,7 @@ def test_a_changed_rate_acts_behind_the_step_alone_and_is_compared_seed_by_seed(
     assert [(d.first, d.second) for d in fork.compare()] == [(0, 1), (0, 2), (1, 2)]
 
 
+@pytest.mark.slow
 def test_a_fork_may_go_on_longer_than_the_run():
     run = hj.fit(classes(), RECIPE.replace(schedule="constant"))
     longer = hj.fork(run, 24, [RECIPE.replace(schedule="constant", epochs=6)], seeds=[0]).runs[0]

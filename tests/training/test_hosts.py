@@ -129,6 +129,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives_and_an_error_of_one_ends_both(tmp_path):
     job = Job(TOGETHER, 2, tmp_path)
     alone = hj.fit_population(halves(), RECIPES, [0, 1], layout="map", width=1)

@@ -83,7 +83,10 @@ EVERYTHING = [
 ]
 
 
-@pytest.mark.parametrize("name", STAGES)
+ALIKE = ("clip_value", "centralize", "l1", "l2", "max_norm")  # what each does, others of the same place do too
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ALIKE)) for n in STAGES])
 def test_a_stage_follows_its_transformation(name):
     fields, transform = STAGES[name]
     task = classes()
@@ -121,6 +124,7 @@ def test_a_unit_is_all_that_leads_to_one_output(name, number, shape):
     np.testing.assert_allclose(changed["b"], 0.02 if name == "clip_adaptive" else 1.0, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_average_of_narrow_weights_moves():
     task = classes(model=lambda rngs: Net(rngs, param_dtype=jnp.bfloat16))
     recipe = PLAIN.replace(optimizer="sgd", learning_rate=0.5, epochs=40)
@@ -241,6 +245,7 @@ def test_a_run_that_reaches_its_end_is_judged_at_its_best_epoch_too():
     assert_close(weights(run), weights(hj.fit(task, recipe.replace(epochs=best + 1))))
 
 
+@pytest.mark.slow
 def test_micro_batches_equal_the_large_batch_to_rounding():
     task = classes(examples=46)
     recipe = hj.Recipe(optimizer="adam", learning_rate=0.02, batch_size=12, epochs=3)

@@ -67,7 +67,7 @@ def test_a_batch_that_grows_reads_on_where_the_smaller_ones_ended(tmp_path, on_d
     same(hj.fit(on_disk(tmp_path, on_device), ramp, segment_steps=4), hj.fit(on_device, ramp, segment_steps=4))
 
 
-@pytest.mark.parametrize("layout", ["map", "vmap"])
+@pytest.mark.parametrize("layout", [pytest.param("map", marks=pytest.mark.slow), "vmap"])
 def test_all_members_share_one_reading(layout, tmp_path, on_device):
     batches = Batches(on_device)
     task = streamed(on_device, Stream(batches, steps=STEPS, last=6))
@@ -196,7 +196,7 @@ def test_an_iterator_of_grains_is_begun_again_and_left_open(on_device):
 @pytest.mark.parametrize(
     "make",
     [
-        map_dataset,
+        pytest.param(map_dataset, marks=pytest.mark.slow),
         pytest.param(iter_dataset, marks=pytest.mark.slow),
         pytest.param(data_loader, marks=pytest.mark.slow),
     ],

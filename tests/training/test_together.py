@@ -23,6 +23,7 @@ def in_a_process_of_four(*checks):
     assert done.returncode == 0 and "as one device" in done.stdout, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_four_devices_train_as_one_does_and_share_the_work():
     in_a_process_of_four("a_run", "masks_and_blocks", "streamed")
 
