@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hyperjax.advice import advise as advise
     from hyperjax.reports import plot as plot
     from hyperjax.reports.report import report as report
     from hyperjax.schedules import epochs as epochs
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _LIFTED = {
     "Recipe": "training",
     "Task": "tasks",
+    "advise": "advice",
     "epochs": "schedules",
     "fit": "training",
     "fit_population": "training",
@@ -49,6 +51,7 @@ _LIFTED = {
 }
 _MODULES = (
     "activations",
+    "advice",
     "augment",
     "batching",
     "diagnostics",
@@ -73,6 +76,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Recipe",
     "Task",
+    "advise",
     "epochs",
     "fit",
     "fit_population",

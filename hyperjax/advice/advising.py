@@ -1,0 +1,206 @@
+"""`advise`: measure, race, compare, and say what to set."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hyperjax.advice.advice import Advice, Tried
+from hyperjax.advice.candidates import draw, neighbours
+from hyperjax.advice.clock import Clock
+from hyperjax.advice.comparison import Comparison, compare
+from hyperjax.advice.description import Description, default_for, describe
+from hyperjax.advice.evidence import evidence_for
+from hyperjax.advice.measuring import measure
+from hyperjax.advice.plan import MOST_CANDIDATES, final_seeds, fresh_seeds, longest, plan
+from hyperjax.advice.priors import prior_for
+from hyperjax.advice.race import Entry, Track, best_first, race
+from hyperjax.checks import require
+from hyperjax.tasks import Task
+from hyperjax.training.recipe import Recipe
+from hyperjax.training.record import Run
+
+NEIGHBOURS = 4  # seeds that show what each field is worth; fewer show nothing
+
+
+def advise(
+    task: Task,
+    budget: float | str = "1m",
+    *,
+    seed: int = 0,
+    metric: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Advice:
+    """Find a first recipe for a task that nobody has trained yet, and say what each number rests on.
+
+    What people would start from for this kind of task is looked up (`hyperjax.advice.PRIORS`). Then the gradient noise
+    scale and the cost of a step say which batch sizes are worth trying, a range test which rates, and a race of
+    candidates the rest: schedule, warm-up, weight decay, dropout, label smoothing, length. All candidates have the same
+    seeds; the best third of each round has more of them, beside the default recipe, which takes part. What each field
+    of the winner is worth is measured by training without it.
+
+    At the end the winner and Adam at 1e-3, with batches of 32 and a constant rate, are trained on fresh seeds for the
+    same number of epochs, and measured on the test set where there is one. The default is also given the number of
+    epochs at which it was best by validation, up to the longest that was tried. Where the winner gains nothing in the
+    mean over either of the two, that default is the advice.
+
+    `task.recipe` is not read. What is tried depends on the seconds that runs take here, so another machine, or another
+    moment, may advise another recipe; the same candidates are drawn in the same order for the same counts.
+
+    Args:
+        task: what is learnt, with a validation set, from arrays.
+        budget: seconds for everything, or text such as "90s", "1m". At least one race of a few candidates and one
+            comparison are made, whatever they take: a task whose runs are long goes over it.
+        seed: of the drawing of candidates, and the first seed of the runs.
+        metric: what ranks instead of the task's own, as `hyperjax.study` has it.
+        progress: called as `progress(runs done, 0)`: how many there will be is not known beforehand.
+    Returns: the advice; `hyperjax.plot` and `hyperjax.report` draw it.
+    Raises: ValueError for a budget that is no time, a task without a validation set, targets of one class, a stream of
+        batches.
+
+    >>> from hyperjax.tasks import wine
+    >>> found = advise(wine(), budget="5s")
+    >>> found.verdict in ("better", "not shown", "worse"), found.comparison.part
+    (True, 'test')
+    """
+    clock = Clock(budget)
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0
+    require(whole, f"seed must be a whole number of at least 0, got {seed!r}")
+    _check(task)
+    task = task if metric is None else task.ranked_by(metric)
+    described = describe(task)
+    prior = prior_for(described)
+    start = prior.recipe.replace(batch_size=default_for(described, 1).batch_size, dropout=described.dropout)
+    measured = measure(task, described, start, clock)
+    per_epoch = -(-described.examples // int(start.batch_size))
+    epochs = longest(measured.seconds, per_epoch, clock.left, os.cpu_count() or 1)
+    suggested = measured.range.suggestion if measured.range else None
+    rate = suggested or float(start.learning_rate)  # type: ignore[arg-type] # no prior has a schedule of its own
+    default, start = default_for(described, epochs), start.replace(epochs=epochs)
+
+    def drawn(count: int) -> list[Recipe]:
+        own = [default, start.replace(learning_rate=rate), start]
+        return list(dict.fromkeys([*own, *draw(prior, described, rate, measured.sizes, epochs, count, seed)]))
+
+    told = None if progress is None else (lambda done: progress(done, 0))
+    track = Track(task, drawn(MOST_CANDIDATES), told)
+    with clock.phase("race"):
+        track.train([default, start], [seed])  # compiles, and tells what a run takes
+        tried = plan(track.cost(default), clock.left)
+        entries, used = race(track, drawn(tried.candidates), default, seed, tried.seeds, clock)
+    with clock.phase("finals"):
+        finalists = [entry for entry in best_first(entries, task.direction) if entry.recipe != default][:4]
+        known = next(entry for entry in entries if entry.recipe == default)
+        again = list(range(used, used + final_seeds(track.cost(default), clock.left)))
+        for entry, runs in zip([*finalists, known], track.train([e.recipe for e in [*finalists, known]], again), strict=True):
+            entry.add(runs)
+        best = best_first(finalists, task.direction)[0]
+    with clock.phase("fields"):
+        best, without = _without(track, best, described, again, clock)
+    with clock.phase("comparison"):
+        lengths = list(dict.fromkeys([best.recipe.epochs, _best_length(known)]))
+        rivals = [default.replace(epochs=length) for length in lengths]
+        pair = sum(track.cost(recipe) for recipe in [best.recipe, *rivals])
+        count = fresh_seeds(pair, clock.left)
+        fresh = list(range(again[-1] + 1, again[-1] + 1 + count))
+        own, *others = track.train([best.recipe, *rivals], fresh)
+        compared = [compare(task, own, other) for other in others]
+    recipe, run = _advised(best.recipe, own, compared, others, task.direction)
+    name = task.ranking.replace("_", " ")
+    said = evidence_for(best, without, entries, measured, prior.reason, task.direction, name, epochs)
+    order = best_first(entries, task.direction)
+    return Advice(
+        task=task.name,
+        kind=prior.title,
+        recipe=recipe,
+        prior=start.replace(epochs=recipe.epochs),
+        prior_reason=prior.reason,
+        default=rivals[0],
+        evidence=said if recipe == best.recipe else _fallen_back(said),
+        comparison=compared[0],
+        own_length=compared[1] if len(compared) > 1 else None,
+        candidate=best.recipe,
+        verdict=compared[0].verdict,
+        metric=task.ranking,
+        direction=task.direction,
+        seconds={**clock.seconds, "all": clock.spent},
+        budget=clock.budget,
+        tried=tuple(Tried(entry.recipe, entry.score, len(entry.runs)) for entry in order),
+        noise=measured.noise,
+        cost=measured.cost,
+        range=measured.range,
+        run=run,
+    )
+
+
+def _check(task: Task) -> None:
+    task.require_arrays("an advice")
+    require("validation" in task.data, f"task must have data['validation'], by which candidates are ranked, got {task!r}")
+    if task.kind in ("classes", "binary"):
+        found = np.unique(np.asarray(task.data["train"][1]))
+        require(len(found) > 1, f"task must have at least two classes to tell apart, got {found.tolist()} alone")
+
+
+def _without(
+    track: Track, best: Entry, described: Description, seeds: Sequence[int], clock: Clock
+) -> tuple[Entry, dict[str, Entry]]:
+    """By field, the best recipe without it, on the finals' seeds; and the best, or the one of them shown to be better.
+
+    A field that is shown to hurt is left out; one that is not shown to help stays, as the race had it.
+    """
+    recipes = neighbours(best.recipe, described)
+    spare = clock.left / 2  # the other half is the comparison's
+    if not recipes or len(seeds) < NEIGHBOURS or len(recipes) * len(seeds) * track.cost(best.recipe) > spare:
+        return best, {}
+    found = {name: Entry(recipe) for name, recipe in recipes.items()}
+    for entry, runs in zip(found.values(), track.train(list(recipes.values()), seeds), strict=True):
+        entry.add(runs)
+    direction = track.task.direction
+    better = [entry for entry in found.values() if best.gain(entry, direction).high < 0]
+    return (best_first(better, direction)[0] if better else best), found
+
+
+def _best_length(default: Entry) -> float:
+    """Epochs at which the default recipe's runs are best by validation in the mean, as it would be were it that long.
+
+    Its rate is constant, so a shorter run is the beginning of a longer one.
+    """
+    runs = list(default.runs.values())
+    curves = np.stack([run.metrics[run.metric] for run in runs if not run.diverged] or [np.zeros(1)])
+    if any(run.diverged for run in runs):
+        return float(default.recipe.epochs)
+    mean = curves.mean(0)
+    return float(runs[0].epochs[int(mean.argmax() if runs[0].direction == "max" else mean.argmin())])
+
+
+def _advised(
+    candidate: Recipe,
+    own: Sequence[Run],
+    compared: Sequence[Comparison],
+    others: Sequence[Sequence[Run]],
+    direction: str,
+) -> tuple[Recipe, Run]:
+    """The candidate and its best run, or the best default where it gains nothing over one of them."""
+    lost = [each for each in compared if not _gains(each)]
+    runs = own
+    if lost:
+        place = compared.index(min(lost, key=lambda each: _known(each.gain.mean)))
+        candidate, runs = compared[place].against, others[place]
+    sign = 1.0 if direction == "max" else -1.0
+    return candidate, max(runs, key=lambda run: _known(sign * run.score))
+
+
+def _gains(compared: Comparison) -> bool:
+    if any(compared.diverged):
+        return compared.diverged[0] < compared.diverged[1]
+    return compared.gain.mean > 0
+
+
+def _known(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
+
+
+def _fallen_back(said: dict[str, str]) -> dict[str, str]:
+    why = "the default, since what was found instead gained nothing over it on fresh seeds"
+    return {name: f"{why}. {said[name]}" for name in ("optimizer", "learning_rate", "batch_size", "epochs")}

@@ -1,0 +1,130 @@
+"""Candidates that are trained with the same seeds, round by round: the better ones with more."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hyperjax.advice.clock import Clock
+from hyperjax.statistics import Interval, mean_interval
+from hyperjax.tasks import Task
+from hyperjax.training.engine import Engine
+from hyperjax.training.recipe import Recipe
+from hyperjax.training.record import Run
+
+KEPT = 3  # of so many candidates one goes on to the next round
+FEWEST = 4  # that another round is for
+TOGETHER = 4  # members that chunks must suit
+
+
+class Track:
+    """Populations of the same few programs, one after another, and what they cost.
+
+    Args:
+        task: what is learnt.
+        room: all recipes that may come.
+        progress: called with the number of runs done.
+
+    Attributes:
+        seconds: of training, of all runs together, by batch size; epochs: that they had.
+        runs: how many.
+    """
+
+    def __init__(self, task: Task, room: Sequence[Recipe], progress: Callable[[int], None] | None = None):
+        self.task, self._room, self._progress = task, list(dict.fromkeys(room)), progress
+        planned = Engine(task, self._room).groups  # one width for all, so that nothing is compiled twice
+        self._width = min(group.trainer.width(TOGETHER) for group in planned)
+        self.seconds: dict[int, float] = {}
+        self.epochs: dict[int, float] = {}
+        self.runs = 0
+
+    def train(self, recipes: Sequence[Recipe], seeds: Sequence[int]) -> list[tuple[Run, ...]]:
+        """Each recipe's runs, one a seed."""
+        found: dict[Recipe, tuple[Run, ...]] = {}
+        for size in dict.fromkeys(int(recipe.batch_size) for recipe in recipes):  # apart, to time them
+            own = [recipe for recipe in recipes if recipe.batch_size == size]
+            engine = Engine(self.task, own, seeds, also=self._room, width=self._width)
+            engine.compile()
+            runs = engine.run()
+            for place, recipe in enumerate(own):
+                found[recipe] = tuple(runs[place * len(seeds) : (place + 1) * len(seeds)])
+            self.seconds[size] = self.seconds.get(size, 0.0) + float(runs.conditions["train_seconds"])
+            self.epochs[size] = self.epochs.get(size, 0.0) + len(seeds) * sum(recipe.epochs for recipe in own)
+            self.runs += len(runs)
+            if self._progress is not None:
+                self._progress(self.runs)
+        return [found[recipe] for recipe in recipes]
+
+    def cost(self, recipe: Recipe) -> float:
+        """Seconds of a run, by what runs have cost; 0 before any has."""
+        size = int(recipe.batch_size)
+        size = size if self.epochs.get(size) else next(iter(self.epochs), size)
+        return recipe.epochs * self.seconds.get(size, 0.0) / max(self.epochs.get(size, 0.0), 1e-9)
+
+
+@dataclass(eq=False)
+class Entry:
+    """A candidate, and its runs so far."""
+
+    recipe: Recipe
+    runs: dict[int, Run] = field(default_factory=dict)  # by seed
+
+    def add(self, runs: Sequence[Run]) -> None:
+        """Runs with more seeds."""
+        self.runs |= {run.seed: run for run in runs}
+
+    @property
+    def score(self) -> float:
+        """Mean of the ranking metric, by validation; NaN when a run diverged."""
+        return float(np.mean([run.score for run in self.runs.values()])) if self.runs else math.nan
+
+    def order(self, direction: str) -> tuple[float, float]:
+        """Smaller for a better one; of equal scores the smaller validation loss counts."""
+        sign = -1.0 if direction == "max" else 1.0
+        losses = [run.metrics["validation_loss"][-1:] for run in self.runs.values()]
+        loss = float(np.mean(np.concatenate(losses))) if losses else math.nan
+        return (_last(sign * self.score), _last(loss))
+
+    def gain(self, other: "Entry", direction: str) -> Interval:
+        """How much better it is than another with the seeds that both had, above 0 for better; NaN if one diverged."""
+        sign = 1.0 if direction == "max" else -1.0
+        both = [seed for seed in self.runs if seed in other.runs]
+        gains = np.array([sign * (self.runs[seed].score - other.runs[seed].score) for seed in both])
+        return mean_interval(gains) if np.isfinite(gains).all() else Interval(math.nan, math.nan, math.nan)
+
+
+def race(
+    track: Track, recipes: Sequence[Recipe], default: Recipe, first: int, seeds: int, clock: Clock
+) -> tuple[list[Entry], int]:
+    """Train candidates with some seeds, the best third of them with as many more, until a few are left.
+
+    Args:
+        track: trains them.
+        recipes: the candidates; default: one of them, which takes part in every round.
+        first: of the seeds; seeds: of each round.
+        clock: of the advice; a round that would leave less than half of what is left is not begun.
+    Returns: all entries, and the first seed that none of them had.
+    """
+    entries = [Entry(recipe) for recipe in recipes]
+    going = entries
+    while True:
+        chosen = list(range(first, first + seeds))
+        for entry, runs in zip(going, track.train([entry.recipe for entry in going], chosen), strict=True):
+            entry.add(runs)
+        first += seeds
+        kept = best_first(going, track.task.direction)[: len(going) // KEPT]
+        if len(kept) <= FEWEST:
+            return entries, first
+        going = [*kept, *(entry for entry in entries if entry.recipe == default and entry not in kept)]
+        if sum(track.cost(entry.recipe) for entry in going) * seeds > clock.left / 2:
+            return entries, first
+
+
+def best_first(entries: Sequence[Entry], direction: str) -> list[Entry]:
+    """Entries by their scores; of equals the earlier one first."""
+    return sorted(entries, key=lambda entry: entry.order(direction))
+
+
+def _last(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
