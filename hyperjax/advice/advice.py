@@ -43,7 +43,8 @@ class Advice(Diagnostic):
         seconds: by phase; budget: in seconds.
         tried: the candidates, best first.
         noise, cost, range: the diagnostics behind the batch size and the rate; range is None where time was short.
-        run: the best run of the recipe by validation; its model is the task's, trained.
+        runs, default_runs: of `candidate` and `default` with the seeds of `comparison`.
+        run: the best run of `recipe` by validation; its model is the task's, trained.
     """
 
     title: ClassVar[str] = "Advice"
@@ -66,6 +67,8 @@ class Advice(Diagnostic):
     noise: NoiseScale
     cost: BatchCost
     range: RangeTest | None
+    runs: tuple[Run, ...] = field(repr=False)
+    default_runs: tuple[Run, ...] = field(repr=False)
     run: Run = field(repr=False)
 
     @property
@@ -114,11 +117,13 @@ class Advice(Diagnostic):
 
     def to_json(self) -> dict[str, Any]:
         """As of every diagnostic; recipes as the fields that differ from the defaults."""
-        data = {"answer": self.answer}
+        data: dict[str, Any] = {"answer": self.answer}
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name == "run":
-                data["run"] = {"seed": value.seed, "score": value.score}
+            if f.name in ("runs", "default_runs"):
+                data[f.name] = [_told(run) for run in value]
+            elif f.name == "run":
+                data[f.name] = _told(value)
             elif isinstance(value, Diagnostic):
                 data[f.name] = value.to_json()
             else:
@@ -126,15 +131,25 @@ class Advice(Diagnostic):
         return data
 
 
+def _told(run: Run) -> dict[str, Any]:
+    return {"seed": run.seed, "score": as_json(run.score)}
+
+
 def _opened(value: Any) -> Any:
     """Recipes inside as mappings."""
     if isinstance(value, Recipe):
-        return {name: _text(each) if isinstance(each, Length | Schedule) else each for name, each in value.changed().items()}
+        return {
+            name: _text(each) if isinstance(each, Length | Schedule) else each for name, each in value.changed().items()
+        }
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return _opened(value._asdict()) if not isinstance(value, Interval) else value
     if isinstance(value, Mapping):
         return {name: _opened(each) for name, each in value.items()}
-    return [_opened(each) for each in value] if isinstance(value, list | tuple) and not isinstance(value, Interval) else value
+    return (
+        [_opened(each) for each in value]
+        if isinstance(value, list | tuple) and not isinstance(value, Interval)
+        else value
+    )
 
 
 def _spoken(recipe: Recipe) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hyperjax.advice.advice import Advice, Tried
-from hyperjax.advice.candidates import draw, neighbours
+from hyperjax.advice.candidates import draw, neighbours, offspring
 from hyperjax.advice.clock import Clock
 from hyperjax.advice.comparison import Comparison, compare
 from hyperjax.advice.description import Description, default_for, describe
@@ -21,6 +21,8 @@ from hyperjax.tasks import Task
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
+PARENTS = 4  # of the second race
+FINALISTS = 4
 NEIGHBOURS = 4  # seeds that show what each field is worth; fewer show nothing
 
 
@@ -79,6 +81,7 @@ def advise(
     rate = suggested or float(start.learning_rate)  # type: ignore[arg-type] # no prior has a schedule of its own
     default, start = default_for(described, epochs), start.replace(epochs=epochs)
 
+    # A program has room for all that may come, so that no later recipe needs another one.
     def drawn(count: int) -> list[Recipe]:
         own = [default, start.replace(learning_rate=rate), start]
         return list(dict.fromkeys([*own, *draw(prior, described, rate, measured.sizes, epochs, count, seed)]))
@@ -87,14 +90,21 @@ def advise(
     track = Track(task, drawn(MOST_CANDIDATES), told)
     with clock.phase("race"):
         track.train([default, start], [seed])  # compiles, and tells what a run takes
-        tried = plan(track.cost(default), clock.left)
-        entries, used = race(track, drawn(tried.candidates), default, seed, tried.seeds, clock)
+        first = plan(track.cost(default), clock.left)
+        entries = [Entry(recipe) for recipe in drawn(first.candidates)]
+        known = entries[0]
+        ranked, used = race(track, entries, known, seed, first.seeds, clock)
+    with clock.phase("second race"):
+        second = plan(track.cost(default), clock.left)
+        parents = [entry for entry in ranked if entry is not known][:PARENTS]
+        young = offspring([entry.recipe for entry in parents], described, second.candidates, seed)
+        children = [Entry(recipe) for recipe in young]
+        ranked, used = race(track, [known, *parents, *children], known, used, second.seeds, clock)
+        entries += children
     with clock.phase("finals"):
-        finalists = [entry for entry in best_first(entries, task.direction) if entry.recipe != default][:4]
-        known = next(entry for entry in entries if entry.recipe == default)
-        again = list(range(used, used + final_seeds(track.cost(default), clock.left)))
-        for entry, runs in zip([*finalists, known], track.train([e.recipe for e in [*finalists, known]], again), strict=True):
-            entry.add(runs)
+        finalists = [entry for entry in ranked if entry is not known][:FINALISTS]
+        again = range(used, used + final_seeds(track.cost(default), clock.left))
+        track.extend([known, *finalists], again)
         best = best_first(finalists, task.direction)[0]
     with clock.phase("fields"):
         best, without = _without(track, best, described, again, clock)
@@ -103,7 +113,7 @@ def advise(
         rivals = [default.replace(epochs=length) for length in lengths]
         pair = sum(track.cost(recipe) for recipe in [best.recipe, *rivals])
         count = fresh_seeds(pair, clock.left)
-        fresh = list(range(again[-1] + 1, again[-1] + 1 + count))
+        fresh = list(range(again.stop, again.stop + count))
         own, *others = track.train([best.recipe, *rivals], fresh)
         compared = [compare(task, own, other) for other in others]
     recipe, run = _advised(best.recipe, own, compared, others, task.direction)
@@ -130,13 +140,17 @@ def advise(
         noise=measured.noise,
         cost=measured.cost,
         range=measured.range,
+        runs=own,
+        default_runs=others[0],
         run=run,
     )
 
 
 def _check(task: Task) -> None:
     task.require_arrays("an advice")
-    require("validation" in task.data, f"task must have data['validation'], by which candidates are ranked, got {task!r}")
+    require(
+        "validation" in task.data, f"task must have data['validation'], by which candidates are ranked, got {task!r}"
+    )
     if task.kind in ("classes", "binary"):
         found = np.unique(np.asarray(task.data["train"][1]))
         require(len(found) > 1, f"task must have at least two classes to tell apart, got {found.tolist()} alone")
@@ -154,8 +168,7 @@ def _without(
     if not recipes or len(seeds) < NEIGHBOURS or len(recipes) * len(seeds) * track.cost(best.recipe) > spare:
         return best, {}
     found = {name: Entry(recipe) for name, recipe in recipes.items()}
-    for entry, runs in zip(found.values(), track.train(list(recipes.values()), seeds), strict=True):
-        entry.add(runs)
+    track.extend(list(found.values()), seeds)
     direction = track.task.direction
     better = [entry for entry in found.values() if best.gain(entry, direction).high < 0]
     return (best_first(better, direction)[0] if better else best), found

@@ -1,5 +1,6 @@
 """Recipes worth trying around a prior, drawn so that each number is spread over its range."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from hyperjax.optimizers import numbers
 from hyperjax.schedules import fraction
 from hyperjax.training.recipe import Recipe
 
-ABOVE, BELOW = 2.0, 8.0  # times the suggested rate: how far rates go up and down
+RATES = (5e-4, 4e-3, 3e-2)  # Adam's: lowest, and between which the highest is twice the suggestion
 DECAYS = (1e-4, 0.03)  # decoupled weight decay of plain descent, whose rates are about a hundred times Adam's
 DROPOUT = (0.1, 0.5)
 SMOOTHING = 0.1
@@ -30,8 +31,9 @@ def draw(
 ) -> list[Recipe]:
     """Recipes around a prior, all of them different.
 
-    The optimizer is the prior's for seven in ten, else one of those that people use beside it. Rates go from an eighth
-    of `rate` (1e-3 at the highest) to twice as much; every other choice is drawn alone: schedule, warm-up, weight
+    The optimizer is the prior's for seven in ten, else one of those that people use beside it. Adam's rates go from
+    5e-4 to twice `rate`, or to 4e-3 at least and 3e-2 at most, since what is best for some steps is too high for many;
+    every other choice is drawn alone: schedule, warm-up, weight
     decay, dropout where the model has it, label smoothing where classes are told, the norm at which the gradient is cut
     and Adam's b1 where the prior says so, batch size, and the length.
 
@@ -52,7 +54,7 @@ def draw(
         other = bool(others) and rng.random() < 0.3
         optimizer = others[int(rng.integers(len(others)))] if other else own
         adaptive = optimizer in _ADAPTIVE
-        low, high = prior.rates[optimizer] if other else (min(rate / BELOW, 1e-3), rate * ABOVE)
+        low, high = prior.rates[optimizer] if other else _around(rate, adaptive)
         fields: dict[str, Any] = {"optimizer": optimizer, "learning_rate": _rounded(low * (high / low) ** place)}
         fields["schedule"] = ("constant", "cosine_decay", "linear")[int(rng.choice(3, p=(0.2, 0.4, 0.4)))]
         fields["warmup"] = (0, fraction(0.05), fraction(0.1))[int(rng.integers(3))]
@@ -79,6 +81,33 @@ def draw(
     return list(dict.fromkeys(one(place) for place in places))
 
 
+def offspring(parents: Sequence[Recipe], described: Description, count: int, seed: int) -> list[Recipe]:
+    """Recipes near good ones: each field is one of two parents', numbers moved a little.
+
+    Optimizer, rate and weight decay go together, since one's size depends on the other.
+
+    Args:
+        parents: good recipes, best first.
+        described: of the task.
+        count: how many at most; seed: of the drawing.
+    """
+    rng = np.random.default_rng([seed, 0xC0])
+    found: dict[Recipe, None] = {}
+    for _ in range(count):
+        one, other = (parents[int(place)] for place in rng.integers(len(parents), size=2))
+        fields: dict[str, Any] = {
+            name: getattr((one, other)[int(rng.integers(2))], name)
+            for name in ("schedule", "warmup", "label_smoothing", "clip_norm", "dropout", "epochs", "batch_size")
+        }
+        fields["learning_rate"] = _rounded(float(one.learning_rate) * math.exp(0.4 * rng.normal()))  # type: ignore[arg-type]
+        if one.weight_decay is not None:
+            fields["weight_decay"] = _rounded(float(one.weight_decay) * math.exp(0.8 * rng.normal()))  # type: ignore[arg-type]
+        if described.dropout is not None and rng.random() < 0.7:
+            fields["dropout"] = round(min(max(fields["dropout"] + 0.1 * rng.normal(), 0.0), 0.7), 2)
+        found[one.replace(**fields)] = None
+    return [recipe for recipe in found if recipe not in parents]
+
+
 def neighbours(recipe: Recipe, described: Description) -> dict[str, Recipe]:
     """By field, the recipe with that field as if nobody had thought of it: what each is worth is what is lost without.
 
@@ -96,6 +125,13 @@ def neighbours(recipe: Recipe, described: Description) -> dict[str, Recipe]:
     if recipe.optimizer in _ADAPTIVE and recipe.learning_rate != Recipe().learning_rate:
         found["learning_rate"] = recipe.replace(learning_rate=Recipe().learning_rate)
     return found
+
+
+def _around(rate: float, adaptive: bool) -> tuple[float, float]:
+    if not adaptive:
+        return rate / 8, rate * 2
+    low, least, most = RATES
+    return low, min(max(2 * rate, least), most)
 
 
 def _rounded(value: float) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -75,10 +76,12 @@ def default_for(described: Description, epochs: float) -> Recipe:
     >>> default_for(Description("tabular", 130, 549, 13, None, True), 20)
     Recipe(epochs=20)
     """
-    return Recipe(batch_size=min(int(Recipe().batch_size), described.examples), epochs=epochs, dropout=described.dropout)
+    return Recipe(
+        batch_size=min(int(Recipe().batch_size), described.examples), epochs=epochs, dropout=described.dropout
+    )
 
 
-def _kind(task: Task, inputs: list[object], has_places: bool) -> str:
+def _kind(task: Task, inputs: list[Any], has_places: bool) -> str:
     if task.objective is not None:
         return "objective"
     if any(np.issubdtype(np.asarray(leaf).dtype, np.integer) for leaf in inputs):
@@ -87,5 +90,5 @@ def _kind(task: Task, inputs: list[object], has_places: bool) -> str:
         return "vision"
     if any(np.ndim(leaf) > 2 for leaf in inputs):
         return "sequence"
-    zeros = np.mean([np.mean(np.asarray(leaf[:_LOOKED_AT]) == 0) for leaf in inputs])  # type: ignore[index]
+    zeros = np.mean([np.mean(np.asarray(leaf[:_LOOKED_AT]) == 0) for leaf in inputs])
     return "counts" if zeros > SPARSE else "tabular"

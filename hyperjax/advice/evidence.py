@@ -31,12 +31,14 @@ def evidence_for(
     """
     recipe = best.recipe
     found = {"optimizer": f"{prior}; {_beside(best, entries, direction, metric)}"}
-    said = [f"the range test: {measured.range.answer}" if measured.range else "no range test, since time was short"]
+    said = [f"The range test: {measured.range.answer}" if measured.range else "No range test, since time was short."]
     found["learning_rate"] = " ".join([*said, f"Of {len(entries)} candidates that of the best on {metric} is taken."])
     found["batch_size"] = f"{measured.cost.answer.split(': ', 1)[-1]} {_by_size(entries, recipe, direction)}".strip()
     found["epochs"] = f"{recipe.epochs:g} of at most {longest:g} that the budget allows. {_lengths(entries, direction)}"
     for name, entry in without.items():
-        found[name] = " ".join([*([found[name]] if name in found else []), _worth(best, entry, name, direction, metric)])
+        found[name] = " ".join(
+            [*([found[name]] if name in found else []), _worth(best, entry, name, direction, metric)]
+        )
     return found
 
 
@@ -69,13 +71,13 @@ def _by_size(entries: list[Entry], recipe: Recipe, direction: str) -> str:
     sizes = sorted({int(entry.recipe.batch_size) for entry in entries})
     if len(sizes) == 1:
         return "So no other size was trained with."
-    best = {size: _best_of(entries, direction, lambda e, size=size: e.recipe.batch_size == size) for size in sizes}  # type: ignore[misc]
+    best = {size: _best_of(entries, direction, lambda e, size=size: e.recipe.batch_size == size) for size in sizes}
     return f"The best candidate with each: {', '.join(f'{size}: {plain(score, 4)}' for size, score in best.items())}."
 
 
 def _lengths(entries: list[Entry], direction: str) -> str:
     lengths = sorted({entry.recipe.epochs for entry in entries})
-    best = {e: _best_of(entries, direction, lambda one, e=e: one.recipe.epochs == e) for e in lengths}  # type: ignore[misc]
+    best = {e: _best_of(entries, direction, lambda one, e=e: one.recipe.epochs == e) for e in lengths}
     return f"The best candidate with each: {', '.join(f'{e:g}: {plain(score, 4)}' for e, score in best.items())}."
 
 

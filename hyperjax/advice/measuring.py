@@ -1,6 +1,7 @@
 """What is measured before any candidate is trained: the batch size's cost and noise, and the learning rate's range."""
 
 import math
+import os
 from typing import NamedTuple
 
 from hyperjax.advice.clock import Clock
@@ -9,10 +10,11 @@ from hyperjax.diagnostics import BatchCost, NoiseScale, RangeTest, batch_cost, l
 from hyperjax.tasks import Task
 from hyperjax.training.recipe import Recipe
 
-OTHERS = (8, 128)  # batch sizes that are measured beside the one in use
+SMALLER, LARGER = 16, 128  # batch sizes, one of which is measured beside the one in use
 STEPS_AT_LEAST = 4  # an epoch, else a larger batch is not looked at
 NOISE = {"points": 2, "steps": 60, "examples": 512}
-RANGE = {"rates": 12, "steps": 60}
+RATES, RANGE_STEPS = 12, (30, 80)
+RANGE_RUNS, RANGE_SHARE = 120, 0.08  # about as many runs, and what they may take of the budget
 SHARE = 0.3  # of the budget, after which the range test is left out
 
 
@@ -42,15 +44,17 @@ def measure(task: Task, described: Description, prior: Recipe, clock: Clock) -> 
             task, short, points=NOISE["points"], steps=NOISE["steps"], examples=looked_at, hessian=False
         )
     with clock.phase("batch cost"):
-        others = [other for other in OTHERS if other * STEPS_AT_LEAST <= examples or other < size]
-        cost = batch_cost(task, short, sorted({size, *others}), noise=noise)
+        wide = noise.critical_batch.mean >= (size * LARGER) ** 0.5 and examples >= LARGER * STEPS_AT_LEAST
+        cost = batch_cost(task, short, sorted({size, LARGER if wide else min(SMALLER, size)}), noise=noise)
+    own = next(each for each in cost.costs if each.batch_size == size)
+    seconds = math.nan if own.seconds is None else own.seconds.median
     tested = None
     if clock.spent < SHARE * clock.budget:
         with clock.phase("range test"):
             high = 1.0 if prior.optimizer in ("adam", "adamw") else 10.0
-            tested = lr_range_test(task, short, 1e-5 * high, high, rates=RANGE["rates"], steps=RANGE["steps"])
-    own = next(each for each in cost.costs if each.batch_size == size)
-    seconds = math.nan if own.seconds is None else own.seconds.median
+            steps = RANGE_SHARE * clock.budget * (os.cpu_count() or 1) / (RANGE_RUNS * max(seconds, 1e-6))
+            steps = round(min(max(steps, RANGE_STEPS[0]), RANGE_STEPS[1]))
+            tested = lr_range_test(task, short, 1e-5 * high, high, rates=RATES, steps=steps)
     return Measured(noise, cost, tested, _sizes(cost, size), seconds)
 
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 STEPS = 2500  # of the longest run, if the budget allows
 EPOCHS = (6, 60)  # fewest and most
-FEWEST_RUNS = 36  # that must fit into what is left, candidates and comparison together
+FEWEST_RUNS = 60  # that must fit into what is left, candidates and comparison together
 MOST_CANDIDATES, FEWEST_CANDIDATES = 64, 6
-SEARCH = 0.45  # of what is left goes into the race
+SEARCH = 0.35  # of what is left goes into the race, and as much of what is then left into the second one
 FINAL = (2, 6)  # seeds of the finals, fewest and most
 FRESH = (5, 10)  # seeds of the comparison, fewest and most
 
@@ -43,7 +43,7 @@ def plan(run_seconds: float, left: float) -> Plan:
         run_seconds: of the longest run, while others run beside it.
         left: seconds of the budget.
 
-    >>> plan(0.05, 40.0), plan(0.8, 40.0), plan(5.0, 40.0)
+    >>> plan(0.05, 40.0), plan(0.6, 40.0), plan(5.0, 40.0)
     (Plan(candidates=64, seeds=2), Plan(candidates=22, seeds=1), Plan(candidates=6, seeds=1))
     """
     # Candidates are 0.7 of the longest in the mean; those that go on add about half of the first round.

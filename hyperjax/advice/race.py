@@ -56,6 +56,11 @@ class Track:
                 self._progress(self.runs)
         return [found[recipe] for recipe in recipes]
 
+    def extend(self, entries: "Sequence[Entry]", seeds: Sequence[int]) -> None:
+        """Train entries with more seeds."""
+        for entry, runs in zip(entries, self.train([entry.recipe for entry in entries], seeds), strict=True):
+            entry.runs |= {run.seed: run for run in runs}
+
     def cost(self, recipe: Recipe) -> float:
         """Seconds of a run, by what runs have cost; 0 before any has."""
         size = int(recipe.batch_size)
@@ -70,10 +75,6 @@ class Entry:
     recipe: Recipe
     runs: dict[int, Run] = field(default_factory=dict)  # by seed
 
-    def add(self, runs: Sequence[Run]) -> None:
-        """Runs with more seeds."""
-        self.runs |= {run.seed: run for run in runs}
-
     @property
     def score(self) -> float:
         """Mean of the ranking metric, by validation; NaN when a run diverged."""
@@ -82,8 +83,8 @@ class Entry:
     def order(self, direction: str) -> tuple[float, float]:
         """Smaller for a better one; of equal scores the smaller validation loss counts."""
         sign = -1.0 if direction == "max" else 1.0
-        losses = [run.metrics["validation_loss"][-1:] for run in self.runs.values()]
-        loss = float(np.mean(np.concatenate(losses))) if losses else math.nan
+        losses = [run.metrics["validation_loss"] for run in self.runs.values()]
+        loss = float(np.mean([each[-1] if len(each) else math.nan for each in losses])) if losses else math.nan
         return (_last(sign * self.score), _last(loss))
 
     def gain(self, other: "Entry", direction: str) -> Interval:
@@ -95,30 +96,28 @@ class Entry:
 
 
 def race(
-    track: Track, recipes: Sequence[Recipe], default: Recipe, first: int, seeds: int, clock: Clock
+    track: Track, entries: Sequence[Entry], default: Entry, first: int, seeds: int, clock: Clock
 ) -> tuple[list[Entry], int]:
     """Train candidates with some seeds, the best third of them with as many more, until a few are left.
 
     Args:
         track: trains them.
-        recipes: the candidates; default: one of them, which takes part in every round.
+        entries: the candidates; default: one of them, which takes part in every round.
         first: of the seeds; seeds: of each round.
-        clock: of the advice; a round that would leave less than half of what is left is not begun.
-    Returns: all entries, and the first seed that none of them had.
+        clock: of the advice; a round that would take more than half of what is left is not begun.
+    Returns: those of the last round, best first, and the first seed that none of them had.
     """
-    entries = [Entry(recipe) for recipe in recipes]
-    going = entries
+    going = list(entries)
     while True:
-        chosen = list(range(first, first + seeds))
-        for entry, runs in zip(going, track.train([entry.recipe for entry in going], chosen), strict=True):
-            entry.add(runs)
+        track.extend(going, range(first, first + seeds))
         first += seeds
-        kept = best_first(going, track.task.direction)[: len(going) // KEPT]
+        ranked = best_first(going, track.task.direction)
+        kept = ranked[: len(going) // KEPT]
         if len(kept) <= FEWEST:
-            return entries, first
-        going = [*kept, *(entry for entry in entries if entry.recipe == default and entry not in kept)]
+            return ranked, first
+        going = [*kept, *([] if default in kept else [default])]
         if sum(track.cost(entry.recipe) for entry in going) * seeds > clock.left / 2:
-            return entries, first
+            return ranked, first
 
 
 def best_first(entries: Sequence[Entry], direction: str) -> list[Entry]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hyperjax.cli import batch_cost, diagnose, lr_range, noise_scale, report, sharpness, signal, study, tasks
+from hyperjax.cli import advise, batch_cost, diagnose, lr_range, noise_scale, report, sharpness, signal, study, tasks
 
 app = typer.Typer(
     name="hyperjax",
@@ -65,6 +65,7 @@ def _root(
 app.command()(tasks.tasks)
 app.command(epilog=study.EPILOG)(study.study)
 app.command(epilog=report.EPILOG)(report.report)
+app.command(epilog=advise.EPILOG)(advise.advise)
 app.command("noise-scale", epilog=noise_scale.EPILOG)(noise_scale.noise_scale)
 app.command("batch-cost", epilog=batch_cost.EPILOG)(batch_cost.batch_cost)
 app.command("lr-range", epilog=lr_range.EPILOG)(lr_range.lr_range)
