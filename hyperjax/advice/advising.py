@@ -117,8 +117,7 @@ def advise(
         own, *others = track.train([best.recipe, *rivals], fresh)
         compared = [compare(task, own, other) for other in others]
     recipe, run = _advised(best.recipe, own, compared, others, task.direction)
-    name = task.ranking.replace("_", " ")
-    said = evidence_for(best, without, entries, measured, prior.reason, task.direction, name, epochs)
+    said = evidence_for(task, best, without, entries, measured, start, prior.reason)
     order = best_first(entries, task.direction)
     return Advice(
         task=task.name,

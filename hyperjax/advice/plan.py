@@ -9,6 +9,7 @@ FEWEST_RUNS = 60  # that must fit into what is left, candidates and comparison t
 MOST_CANDIDATES, FEWEST_CANDIDATES = 64, 6
 SEARCH = 0.35  # of what is left goes into the race, and as much of what is then left into the second one
 FINAL = (2, 6)  # seeds of the finals, fewest and most
+FINALISTS_AND_DEFAULT, OPPONENTS = 5, 3
 FRESH = (5, 10)  # seeds of the comparison, fewest and most
 
 
@@ -37,17 +38,18 @@ def longest(seconds: float, per_epoch: int, left: float, threads: int) -> int:
 
 
 def plan(run_seconds: float, left: float) -> Plan:
-    """Candidates and seeds of a race.
+    """Candidates and seeds of a race, which leaves room for the fewest runs of the finals and the comparison.
 
     Args:
         run_seconds: of the longest run, while others run beside it.
         left: seconds of the budget.
 
-    >>> plan(0.05, 40.0), plan(0.6, 40.0), plan(5.0, 40.0)
-    (Plan(candidates=64, seeds=2), Plan(candidates=22, seeds=1), Plan(candidates=6, seeds=1))
+    >>> plan(0.05, 40.0), plan(0.4, 40.0), plan(5.0, 40.0)
+    (Plan(candidates=64, seeds=2), Plan(candidates=25, seeds=1), Plan(candidates=6, seeds=1))
     """
     # Candidates are 0.7 of the longest in the mean; those that go on add about half of the first round.
-    runs = left * SEARCH / (0.7 * 1.45 * max(run_seconds, 1e-6))
+    reserve = run_seconds * (FINALISTS_AND_DEFAULT * FINAL[0] + OPPONENTS * FRESH[0])
+    runs = SEARCH * max(left - reserve, 0.0) / (0.7 * 1.45 * max(run_seconds, 1e-6))
     seeds = 2 if runs >= MOST_CANDIDATES else 1
     return Plan(min(max(math.floor(runs / seeds), FEWEST_CANDIDATES), MOST_CANDIDATES), seeds)
 
@@ -59,7 +61,7 @@ def final_seeds(run_seconds: float, left: float) -> int:
     (6, 2, 2)
     """
     low, high = FINAL
-    return min(max(math.floor(left / 4 / (5 * max(run_seconds, 1e-6))), low), high)
+    return min(max(math.floor(left / 4 / (FINALISTS_AND_DEFAULT * max(run_seconds, 1e-6))), low), high)
 
 
 def fresh_seeds(pair_seconds: float, left: float) -> int:
