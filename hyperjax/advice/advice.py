@@ -36,7 +36,7 @@ class Advice(Diagnostic):
         evidence: for each field, what was measured, with numbers.
         comparison: of `candidate`, the recipe that won the race, with `default`, on seeds that took no part.
         own_length: of the same runs with the default at the number of epochs that is best for it by validation; None
-            where that is the advice's number.
+            where that is the advice's number, to a tenth.
         candidate: what was compared; it is `recipe` unless it was shown to be worse, when the default is advised.
         verdict: "better", "not shown" or "worse": of `candidate` against the default.
         metric, direction: the metric that ranks, and whether "max" or "min" is better.

@@ -49,9 +49,9 @@ def describe(task: Task) -> Description:
     with places (a convolution) "vision"; else inputs with an axis of steps "sequence"; else many zeros "counts"; what
     is left is "tabular".
 
-    >>> from hyperjax.tasks import digits, digits_cnn, words
-    >>> [describe(make()).kind for make in (digits, digits_cnn, words)]
-    ['tabular', 'vision', 'counts']
+    >>> from hyperjax.tasks import digits, words
+    >>> [describe(make()).kind for make in (digits, words)]
+    ['tabular', 'counts']
     """
     module = task.factory.build(nnx.Rngs(0))
     nodes = [node for _, node in nnx.iter_graph(module) if isinstance(node, layers.Hyperparameter)]
