@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hyperjax.advice.advising import _advised, _best_length
 from hyperjax.advice.candidates import draw, neighbours, offspring
 from hyperjax.advice.comparison import compare
 from hyperjax.advice.description import Description, default_for, describe
+from hyperjax.advice.evidence import evidence_for
 from hyperjax.advice.race import Entry, race
 from hyperjax.statistics import mean_interval
 from tests.reports.conftest import make_run
@@ -65,6 +67,22 @@ def test_every_number_has_its_evidence(advice):
     assert told["recipe"]["epochs"] == advice.recipe.epochs and told["verdict"] in ("better", "not shown", "worse")
     assert advice.run.recipe == advice.recipe and advice.run.model is not None
     assert advice.verdict == advice.comparison.verdict and advice.verdict.split()[0] in advice.answer
+
+
+def test_a_field_that_was_not_tried_alone_is_held_against_the_first_round(task):
+    changes = [{}, {"schedule": "linear"}, {"schedule": "linear", "weight_decay": 0.1}, {"weight_decay": 0.3}]
+    scores = (0.6, 0.8, 0.9, 0.7)
+    entries = []
+    for change, score in zip(changes, scores, strict=True):
+        recipe = hj.Recipe(epochs=20, **change)
+        entries.append(Entry(recipe, {seed: make_run(recipe, seed, score) for seed in (0, 1)}))
+    measured = SimpleNamespace(range=None, cost=SimpleNamespace(answer="Sizes: none."))
+    without = {"schedule": entries[3]}
+    found = evidence_for(task, entries[2], without, entries, measured, hj.Recipe(clip_norm=1.0), "so they do")
+    assert "gains +0.2 (+0.2 to +0.2)" in found["schedule"], "0.9 against 0.7, paired"
+    assert "the 2 with one have a mean validation accuracy of 0.8, the 2 others 0.7" in found["weight_decay"]
+    assert "Not tried alone" in found["clip_norm"]
+    assert {"optimizer", "learning_rate", "batch_size", "epochs"} <= set(found)
 
 
 def test_figures_show_the_comparison_and_the_candidates(advice):
