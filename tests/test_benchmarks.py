@@ -138,3 +138,15 @@ def test_hypergradient(tmp_path):
     assert 1.5 < record["growth"]["derivatives"][0] < 2.3, "about the root of four"
     for row in record["rows"].values():
         assert row["run"]["megabytes"] < row["derivatives"]["megabytes"] < row["kept whole"]["megabytes"]
+
+
+@pytest.mark.slow
+def test_advice(tmp_path):
+    printed, record = told(tmp_path, "advice.py", "--quick")
+    assert "Of 1 tasks" in printed and "wine" in printed
+    one = record["tasks"]["wine"]
+    mean, low, high = one["comparison"]["gain"]
+    assert low <= mean <= high and mean == pytest.approx(one["comparison"]["score"][0] - one["comparison"]["other"][0])
+    assert one["comparison"]["verdict"] == ("better" if low > 0 else "worse" if high < 0 else "not shown")
+    assert one["comparison"]["seeds"] == [1000, 1001, 1002, 1003, 1004]
+    assert one["to target"]["advice"] >= one["seconds"] > 0, "the time to the target begins with the tuning"
