@@ -84,15 +84,15 @@ class Advice(Diagnostic):
     def answer(self) -> str:
         """The recipe, and what it gained."""
         told = f"For {self.task}, taken for {self.kind}: {_spoken(self.recipe)}."
-        compared = f"{self._gain(self.comparison)} {self.default.epochs:g} epochs for both."
+        compared = f"{self._gain(self.comparison)} with {self.default.epochs:g} epochs for both."
         if self.own_length is not None:
             own = self.own_length
             compared += (
                 f" Against the default with {own.against.epochs:g} epochs, the best number for it, "
-                f"the difference is {_signed(own.gain)}."
+                f"the gain is {_signed(own.gain)}."
             )
         if self.recipe != self.candidate:
-            compared += " What was found is not better, so the default is the advice."
+            compared += " It gained nothing over one of the two, so that default is the advice."
         return f"{told} {compared}"
 
     def _gain(self, compared: Comparison) -> str:
@@ -101,8 +101,8 @@ class Advice(Diagnostic):
         said = {"better": "better than", "worse": "worse than", "not shown": "not shown to be better than"}
         return (
             f"Over {len(compared.seeds)} fresh seeds what was found is {said[compared.verdict]} Adam at 1e-3 with "
-            f"batches of {compared.against.batch_size} and a constant rate: {beside}, a difference of "
-            f"{_signed(compared.gain)} for the better,"
+            f"batches of {compared.against.batch_size} and a constant rate: {beside}, a gain of "
+            f"{_signed(compared.gain)},"
         )
 
     @property
@@ -170,6 +170,6 @@ def _text(value: Any) -> str:
 
 def _signed(interval: Interval) -> str:
     if math.isnan(interval.mean):
-        return "no number, since a run diverged,"
+        return "no number, since a run diverged"
     mean, low, high = (f"{float(f'{end:.2g}'):+g}" for end in interval)
     return f"{mean} ({low} to {high})"

@@ -120,7 +120,7 @@ def advise(
         compared = [compare(task, own, other) for other in others]
     recipe, run = _advised(best.recipe, own, compared, others, task.direction)
     said = evidence_for(task, best, without, entries, measured, start, prior.reason)
-    order = best_first(entries, task.direction)
+    order = best_first([*entries, *without.values()], task.direction)
     return Advice(
         task=task.name,
         kind=prior.title,

@@ -6,11 +6,11 @@ from typing import NamedTuple
 STEPS = 2500  # of the longest run, if the budget allows
 EPOCHS = (6, 60)  # fewest and most
 FEWEST_RUNS = 60  # that must fit into what is left, candidates and comparison together
-MOST_CANDIDATES, FEWEST_CANDIDATES = 64, 6
+MOST_CANDIDATES, FEWEST_CANDIDATES = 96, 6
 SEARCH = 0.35  # of what is left goes into the race, and as much of what is then left into the second one
-FINAL = (2, 6)  # seeds of the finals, fewest and most
+FINAL = (2, 8)  # seeds of the finals, fewest and most
 FINALISTS_AND_DEFAULT, OPPONENTS = 5, 3
-FRESH = (5, 10)  # seeds of the comparison, fewest and most
+FRESH = (5, 20)  # seeds of the comparison, fewest and most
 
 
 class Plan(NamedTuple):
@@ -45,7 +45,7 @@ def plan(run_seconds: float, left: float) -> Plan:
         left: seconds of the budget.
 
     >>> plan(0.05, 40.0), plan(0.4, 40.0), plan(5.0, 40.0)
-    (Plan(candidates=64, seeds=2), Plan(candidates=25, seeds=1), Plan(candidates=6, seeds=1))
+    (Plan(candidates=96, seeds=2), Plan(candidates=25, seeds=1), Plan(candidates=6, seeds=1))
     """
     # Candidates are 0.7 of the longest in the mean; those that go on add about half of the first round.
     reserve = run_seconds * (FINALISTS_AND_DEFAULT * FINAL[0] + OPPONENTS * FRESH[0])
@@ -58,7 +58,7 @@ def final_seeds(run_seconds: float, left: float) -> int:
     """Seeds of the finals, in which five runs a seed may take a quarter of what is left.
 
     >>> final_seeds(0.1, 20.0), final_seeds(0.5, 20.0), final_seeds(5.0, 20.0)
-    (6, 2, 2)
+    (8, 2, 2)
     """
     low, high = FINAL
     return min(max(math.floor(left / 4 / (FINALISTS_AND_DEFAULT * max(run_seconds, 1e-6))), low), high)
