@@ -194,6 +194,8 @@ class Rounds:
             elif self._archive is not None:  # the others have the rest
                 time.sleep(WAIT)
                 self._archive.look()
+                if self._ending is not None:
+                    self._ending.look()
         return trained
 
     def _race(

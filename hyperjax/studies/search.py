@@ -1,6 +1,7 @@
 """Run a study: sample recipes in batches, train each as a population, rank them all."""
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -179,6 +180,8 @@ def study(
     if compared and pruner is not None:
         raise ValueError(f"pruner must be None where values are compared, each at its best, got {pruner!r}")
     limit = budget_of(budget)
+    if limit.seconds < math.inf and jax.process_count() > 1:  # whose clocks would end it at different trials
+        raise ValueError(f"budget must be in epochs in a job of several processes, got {budget!r}")
     if min_gain is not None:
         within("min_gain", min_gain, 0.0)
     measures = Measures(task, metric)

@@ -30,6 +30,12 @@ def test_budgets_as_people_write_them():
             budget_of(bad)
 
 
+def test_a_job_of_several_processes_has_no_clock_in_common(task, monkeypatch):
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    with pytest.raises(ValueError, match="budget must be in epochs in a job of several processes, got '10m'"):
+        hj.study(task, RATES, budget="10m")
+
+
 def test_epochs_pay_for_whole_trials(task, whole):
     found = hj.study(task, RATES, batch=4, budget="21 epochs")
     assert len(found.trials) == 10 and found.conditions["ended"] == "its 21 epochs were spent"
