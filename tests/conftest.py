@@ -13,6 +13,16 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PROGRAMS = pytest.StashKey[str]()
+SLOW_EXAMPLES = (  # docstrings whose example trains and compiles for longer than the fast suite can spare
+    "hyperjax.training.descent.descend",
+    "hyperjax.training.forking.fork",
+    "hyperjax.training.hypergradient.hypergradient",
+    "hyperjax.diagnostics.batch_cost.batch_cost",
+    "hyperjax.diagnostics.noise_scale.noise_scale",
+    "hyperjax.diagnostics.range_test.lr_range_test",
+    "hyperjax.diagnostics.signal.signal",
+    "hyperjax.diagnostics.transfer.transfer",
+)
 
 
 def pytest_configure(config):
@@ -34,3 +44,9 @@ def pytest_configure(config):
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node):
     node.workerinput["programs"] = node.config.stash[PROGRAMS]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name in SLOW_EXAMPLES:
+            item.add_marker(pytest.mark.slow)
