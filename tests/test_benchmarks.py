@@ -126,8 +126,6 @@ def test_a_profile_knows_products_by_their_shapes():
     products = [one for one in known.values() if one.kind == "product"]
     assert {one.flops for one in products} == {2.0 * 5 * 7 * 11} and len(products) >= 2
     assert any(one.kind == "computing" for one in known.values())
-    spent = {name for name, _ in module.traced(lambda: compiled(jnp.ones((5, 7)), jnp.ones((7, 11))))}
-    assert any(name in known and known[name].kind == "product" for name in spent)
 
 
 @pytest.mark.slow
