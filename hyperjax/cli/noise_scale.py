@@ -6,7 +6,7 @@ import typer
 
 from hyperjax.cli.diagnosing import AsJson, Output, show
 from hyperjax.cli.recipes import BatchSize, Epochs, LearningRate, Optimizer, RecipeFile, recipe_of
-from hyperjax.cli.values import number
+from hyperjax.cli.values import number, seed_of
 
 EPILOG = (
     "Examples:\n\n"
@@ -47,9 +47,7 @@ def noise_scale(
     from hyperjax.tasks import find
 
     many = None if examples is None else positive_integer("examples", number(examples))
-    moments, start = positive_integer("points", number(points)), number(seed)
-    if not isinstance(start, int) or start < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {start!r}")
+    moments, start = positive_integer("points", number(points)), seed_of(seed)
     chosen = recipe_of(recipe, optimizer, learning_rate, batch_size, epochs)
     keep_compiled_programs(cache)
     asked: dict[str, Any] = {"points": moments, "examples": many, "method": method, "hessian": hessian, "seed": start}

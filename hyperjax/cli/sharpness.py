@@ -6,7 +6,7 @@ import typer
 
 from hyperjax.cli.diagnosing import AsJson, Output
 from hyperjax.cli.recipes import BatchSize, Epochs, LearningRate, Optimizer, RecipeFile, recipe_of
-from hyperjax.cli.values import number
+from hyperjax.cli.values import number, seed_of
 
 EPILOG = (
     "Examples:\n\n"
@@ -41,9 +41,7 @@ def sharpness(
     from hyperjax.tasks import find
 
     trained = recipe_of(recipe, optimizer, learning_rate, batch_size, epochs)
-    start = number(seed)
-    if not isinstance(start, int) or start < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {start!r}")
+    start = seed_of(seed)
     some = None if examples is None else positive_integer("examples", number(examples))
     many = positive_integer("points", number(points))
     learnt = find(task)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hyperjax.cli.values import number
+from hyperjax.cli.values import number, seed_of
 
 EPILOG = (
     "Examples:\n\n"
@@ -172,12 +172,11 @@ def study(
     measuring = positive_integer("fresh", number(fresh))
     if measuring < 2:
         raise ValueError(f"fresh must be a whole number of at least 2, got {measuring}")
-    passes, start = number(epochs), number(seed)
+    passes = number(epochs)
     if isinstance(passes, str):
         raise ValueError(f"epochs must be a number above 0, got {passes!r}")
     within("epochs", passes, 0.0, open_low=True)
-    if not isinstance(start, int) or start < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {start!r}")
+    start = seed_of(seed)
     gain = None if min_gain is None else number(min_gain)
     if isinstance(gain, str):
         raise ValueError(f"min_gain must be a number of at least 0, got {gain!r}")
