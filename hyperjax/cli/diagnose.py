@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hyperjax.cli.diagnosing import AsJson, Output, show
+from hyperjax.cli.recipes import recipe_of
 
 EPILOG = (
     "Examples:\n\n"
@@ -34,14 +35,9 @@ def diagnose(
     from hyperjax.diagnostics import Curve
     from hyperjax.diagnostics import diagnose as diagnosed
     from hyperjax.diagnostics.curves.diagnosis import as_data
-    from hyperjax.training import Recipe
 
     curve = Curve.read_csv(file)
     if recipe is not None:
-        try:
-            text = recipe.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"recipe must be a JSON file that can be read, got {recipe}: {error}") from None
-        curve.recipe = Recipe.from_json(text)
+        curve.recipe = recipe_of(recipe)
     result = diagnosed(curve)
     show(result, output, as_json, dict(as_data(result)))
