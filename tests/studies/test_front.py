@@ -119,6 +119,7 @@ def test_samplers_told_several_metrics_come_nearer_to_the_true_front_than_chance
 
 @pytest.mark.slow
 def test_a_gaussian_process_takes_several_metrics():
+    pytest.importorskip("torch", reason="PyTorch, which Optuna's Gaussian process needs")
     assert len(set(searched("gp", 0, 18))) == 18
 
 
