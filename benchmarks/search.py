@@ -130,14 +130,16 @@ def run(name: str, task: str, epochs: int, seed: int, data: Path, given: argpars
     return Search(time.perf_counter() - begin, answers, ended)
 
 
-def judge(task: str, recipes: Sequence[Mapping[str, Any]], epochs: int, seeds: int) -> list[float]:
+def judge(task: str, data: Path, recipes: Sequence[Mapping[str, Any]], epochs: int, seeds: int) -> list[float]:
     """Mean accuracy of each recipe on the test set, over fresh seeds; 0 for one that diverges."""
     from search_ours import task_of
 
     import hyperjax as hj
     from hyperjax.training import evaluate
 
-    own, fresh = task_of(task), [FIRST_JUDGING_SEED + n for n in range(seeds)]
+    with np.load(data) as held:
+        own = task_of(task, dict(held))
+    fresh = [FIRST_JUDGING_SEED + n for n in range(seeds)]
     runs = hj.fit_population(own, [hj.Recipe(**recipe, epochs=epochs) for recipe in recipes], fresh)
     scores = [0.0 if run.diverged else evaluate(own, run.model, "test")["accuracy"] for run in runs]
     return [float(mean) for mean in np.reshape(scores, (len(recipes), seeds)).mean(1)]
@@ -255,7 +257,7 @@ def compare(names: Sequence[str], tasks: Sequence[str], given: argparse.Namespac
                             del searches[name]
                 console.print(f"{task}: repeat {repeat + 1} of {given.repeats} done", style="dim", highlight=False)
             told = {key(a.recipe): a.recipe for own in searches.values() for search in own for a in search.answers}
-            worth = dict(zip(told, judge(task, list(told.values()), epochs, given.judging_seeds), strict=True))
+            worth = dict(zip(told, judge(task, data, list(told.values()), epochs, given.judging_seeds), strict=True))
             console.print(
                 f"{task}: {given.trials} trials of {epochs} epochs; {len(told)} answers, "
                 f"judged by {given.judging_seeds} fresh seeds each",

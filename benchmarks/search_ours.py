@@ -7,15 +7,40 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from searched import ACTIVATIONS, DECAYS, DROPOUTS, OPTIMIZERS, RATES, SCHEDULES, Setting, better, tell
+import numpy as np
+from flax import nnx
+from searched import (
+    ACTIVATIONS,
+    CHANNELS,
+    DECAYS,
+    DROPOUTS,
+    OPTIMIZERS,
+    PARTS,
+    RATES,
+    SCHEDULES,
+    WIDTHS,
+    Data,
+    Setting,
+    better,
+    tell,
+)
 
 import hyperjax as hj
 from hyperjax.studies.archive import Archive
 from hyperjax.studies.samplers import Source
 
 
-def task_of(name: str) -> hj.Task:
-    return hj.tasks.digits() if name == "mlp" else hj.tasks.digits_cnn()
+def task_of(name: str, held: Data) -> hj.Task:
+    """The network that all contenders train, on the arrays that they read, without scikit-learn and its second."""
+    shape = (-1, 8, 8) if name == "cnn" else (-1, 64)
+    data = {part: (held[f"{part}_x"].reshape(shape), held[f"{part}_y"].astype(np.int32)) for part in PARTS}
+
+    def model(rngs: nnx.Rngs) -> nnx.Module:
+        if name == "cnn":
+            return hj.models.CNN(shape[1:], WIDTHS[-1], CHANNELS, norm="batch", rngs=rngs)
+        return hj.models.MLP(WIDTHS[0], WIDTHS[-1], WIDTHS[1:-1], rngs=rngs)
+
+    return hj.Task(model, data, loss="cross_entropy", metrics={"accuracy": hj.metrics.accuracy}, name=name)
 
 
 def space(setting: Setting) -> Any:
@@ -79,7 +104,9 @@ def study(sampler: str, pruner: str | None, setting: Setting) -> None:
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         ways: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "batch": batch, "storage": Path(folder)}
-        found = hj.study(task_of(setting.task), space(setting), setting.trials, seed=setting.seed, **ways)
+        found = hj.study(
+            task_of(setting.task, setting.load()), space(setting), setting.trials, seed=setting.seed, **ways
+        )
         seconds = time.perf_counter() - begin
     clock = {name: found.conditions[name] for name in ("compile_seconds", "train_seconds", "programs", "batch")}
     own = {"sampling_seconds": sources[0].seconds, "storage_seconds": sum(writes), "study_seconds": seconds}
@@ -88,11 +115,9 @@ def study(sampler: str, pruner: str | None, setting: Setting) -> None:
 
 def population(setting: Setting) -> None:
     """Population based training, which has an answer at its end: the best member's last recipe, and its own weights."""
-    import numpy as np
-
     from hyperjax.training import evaluate
 
-    task, members = task_of(setting.task), max(setting.trials // 4, 2)
+    task, members = task_of(setting.task, setting.load()), max(setting.trials // 4, 2)
     found = hj.studies.population_based(task, space(setting), members, seed=setting.seed)
     last = found.best.history[-1]
     better(setting, {**last.values, "batch_size": last.recipe.batch_size}, found.best.run.score)

@@ -87,6 +87,7 @@ class Rounds:
         self._measures = Measures(task) if measures is None else measures
         self._widths = {} if archive is None else archive.widths  # of chunks by structure; by "", of any other one
         self._programs: set[int] = set()
+        self._judged: list[float] = []  # scores of the trials of batches that are over
         self._room: dict[str, list[Recipe]] = {}  # what the programs of a structure must hold beside what was drawn
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> None:
@@ -116,7 +117,8 @@ class Rounds:
         if self._ending is not None:
             self._ending.count([run for trial in trials for run in self._runs(trial) or ()])
             if self._more:
-                self._ending.judge([self._score(trial) for trial in range(trials.stop)])
+                self._judged += [self._score(trial) for trial in trials]
+                self._ending.judge(self._judged)
         if self._after is not None and self._after() and self._ending is not None:
             self._ending.stop("a callback ended it")
         return self._ending is not None and self._ending.reason is not None

@@ -1,5 +1,6 @@
 """A space: which hyperparameters a study varies, and over what."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -182,7 +183,8 @@ class Space:
 
     def recipe(self, values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
         """The recipe of a sample: `base` (default `Recipe()`) with the values that can matter in place."""
-        return (base or Recipe()).replace(**_nested(put_together(self.meaningful(values, base)), base or Recipe()))
+        base = base or _usual()
+        return base.replace(**_nested(put_together(self.meaningful(values, base)), base))
 
     def default(self, base: Recipe | None = None) -> Recipe:
         """The recipe of who searches nothing: the fixed values in place, and for all that is searched `base`'s own.
@@ -196,7 +198,7 @@ class Space:
 
     def meaningful(self, values: Mapping[str, Any], base: Recipe | None = None) -> dict[str, Any]:
         """The values that can matter beside one another: no momentum for Adagrad, no argument of another schedule."""
-        base = base or Recipe()
+        base = base or _usual()
 
         def matters(name: str) -> bool:
             governor = _GOVERNORS.get(name.partition(".")[0])
@@ -283,6 +285,12 @@ class Space:
     def described(self) -> dict[str, str]:
         """Each name with what it may be, as text."""
         return {name: _text(entry) for name, entry in self.entries.items()}
+
+
+@functools.cache
+def _usual() -> Recipe:
+    """What everything outside a space is where nobody says so, made and checked once."""
+    return Recipe()
 
 
 def _text(entry: Any) -> str:
