@@ -75,13 +75,14 @@ class successive_halving:  # noqa: N801, called like a function
 class hyperband:  # noqa: N801
     """Successive halving with several first verdicts side by side, since an early one may be wrong.
 
-    With R epochs and `s` from 0 to log(R / least) / log(factor), bracket `s` halves at R / factor**s, R / factor**(s -
-    1), ... epochs; bracket 0 not at all. The brackets share each batch, most of it in the one that decides first.
+    Bracket `s` halves at the last `s` of the epochs at which `successive_halving` does; bracket 0 not at all. The
+    brackets share each batch, most of it in the one that decides first.
 
     Args:
         least: epochs before the first verdict of the most hasty bracket, a whole number of at least 1.
         factor: at least 2.
-    Source: Li et al. 2018, arXiv:1603.06560, Algorithm 1.
+    Source: Li et al. 2018, arXiv:1603.06560, Algorithm 1, where the longest trial takes `least * factor**i` epochs.
+        Theirs counts down from its epochs, so that the first verdict of 8 would be at 3 epochs and not at 1.
 
     >>> rule = hyperband(least=1, factor=3)
     >>> rule.rungs(27), rule.brackets(12, 27).tolist()
@@ -96,15 +97,15 @@ class hyperband:  # noqa: N801
 
     def rungs(self, epochs: int) -> list[int]:
         """As in `Pruner`."""
-        return self._verdicts(epochs, _times(epochs, self.least, self.factor) - 1)
+        return successive_halving(self.least, self.factor).rungs(epochs)
 
     def losers(self, standing: Standing) -> np.ndarray:
         """As in `Pruner`."""
-        bracket = np.full(len(standing.batch), -1)
+        rungs, bracket = self.rungs(standing.epochs), np.full(len(standing.batch), -1)
         bracket[standing.batch] = self.brackets(int(standing.batch.sum()), standing.epochs)
         found = np.zeros(len(bracket), bool)
         for each in range(int(bracket.max()) + 1):
-            verdicts = self._verdicts(standing.epochs, each)
+            verdicts = rungs[len(rungs) - each :]
             if standing.epoch in verdicts and (bracket == each).any():
                 share = self.factor ** -(verdicts.index(standing.epoch) + 1)
                 found |= _behind(standing, bracket == each, share)
@@ -112,16 +113,13 @@ class hyperband:  # noqa: N801
 
     def brackets(self, trials: int, epochs: int) -> np.ndarray:
         """i[trials], the bracket of each trial of a batch; every stretch of a batch has its share of each."""
-        count = max(_times(epochs, self.least, self.factor), 1)
+        count = len(self.rungs(epochs)) + 1
         sizes = np.array([math.ceil(count / (s + 1) * self.factor**s) for s in range(count)])
         shares, dealt, found = sizes / sizes.sum(), np.zeros(count), []
         for trial in range(trials):
             found.append(int(np.argmax(shares * (trial + 1) - dealt)))
             dealt[found[-1]] += 1
         return np.array(found, int)
-
-    def _verdicts(self, epochs: int, bracket: int) -> list[int]:
-        return [round(epochs / self.factor**s) for s in range(bracket, 0, -1)]
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def test_hyperband_is_halving_in_brackets():
         for member, end in zip(members, halved(curves[members], rungs, 3, "max"), strict=True):
             expected[member] = end
     assert raced(rule, curves) == expected
-    assert hyperband(least=2).rungs(20) == [2, 7]  # 20 / 9 and 20 / 3
+    assert hyperband(least=2).rungs(20) == [2, 6, 18] and hyperband().rungs(8) == [1, 3]
 
 
 @pytest.mark.parametrize("direction", ["max", "min"])
