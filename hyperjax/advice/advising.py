@@ -18,6 +18,7 @@ from hyperjax.advice.priors import prior_for
 from hyperjax.advice.race import Entry, Track, best_first, race
 from hyperjax.checks import require
 from hyperjax.tasks import Task
+from hyperjax.tasks.task import require_task
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
@@ -148,13 +149,12 @@ def advise(
 
 
 def _check(task: Task) -> None:
+    require_task(task)
     task.require_arrays("an advice")
     require(
         "validation" in task.data, f"task must have data['validation'], by which candidates are ranked, got {task!r}"
     )
-    if task.kind in ("classes", "binary"):
-        found = np.unique(np.asarray(task.data["train"][1]))
-        require(len(found) > 1, f"task must have at least two classes to tell apart, got {found.tolist()} alone")
+    task.require_classes()
 
 
 def _without(

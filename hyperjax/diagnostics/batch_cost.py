@@ -18,6 +18,7 @@ from hyperjax.diagnostics.step_cost import Memory, StepCost, Timing, measured_wh
 from hyperjax.diagnostics.wording import plain, ranged
 from hyperjax.statistics import Interval
 from hyperjax.tasks import Task
+from hyperjax.tasks.task import require_task
 from hyperjax.training.recipe import Recipe
 
 ENOUGH = 0.9  # of the best throughput
@@ -184,6 +185,7 @@ def batch_cost(
     >>> [each.batch_size for each in found.costs], found.largest
     ([16, 64], 64)
     """
+    require_task(task)
     available = task.size("train")
     in_use = available if recipe.batch_size == "full" else int(recipe.batch_size)
     sizes = _sizes(task, batch_sizes, in_use)

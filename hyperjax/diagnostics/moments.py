@@ -12,6 +12,7 @@ import numpy as np
 from hyperjax import random
 from hyperjax.checks import positive_integer, require
 from hyperjax.tasks import Task
+from hyperjax.tasks.task import require_task
 from hyperjax.training.chunk import Chunk, block_of
 from hyperjax.training.feeding import Fed
 from hyperjax.training.lowering import lower_together
@@ -58,6 +59,7 @@ class Moments:
     def __init__(
         self, task: Task, source: Recipe | Run, *, seed: int | None = None, points: int = 5, steps: int | None = None
     ):
+        require_task(task)
         require(positive_integer("points", points) > 1, f"points must be at least 2, got {points}")
         if not isinstance(source, Recipe | Run):
             raise ValueError(f"source must be a recipe or a run, got a {type(source).__name__}")

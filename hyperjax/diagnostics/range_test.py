@@ -17,6 +17,7 @@ from hyperjax.diagnostics.rate_population import RatePopulation
 from hyperjax.diagnostics.rate_runs import RateRuns
 from hyperjax.statistics import Interval
 from hyperjax.tasks import Task
+from hyperjax.tasks.task import require_task
 from hyperjax.training.members import seeds_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import MOST_RECORDED_STEPS
@@ -159,6 +160,7 @@ def lr_range_test(
     >>> test.lower.mean < test.suggestion < test.upper.mean
     True
     """
+    require_task(task)
     one_of("method", method, METHODS)
     within("low", low, 0.0, open_low=True)
     within("high", high, 0.0, open_low=True)
@@ -167,7 +169,7 @@ def lr_range_test(
     steps = STEPS[method] if steps is None else positive_integer("steps", steps)
     require(4 <= steps <= MOST_RECORDED_STEPS, f"steps must be in [4, {MOST_RECORDED_STEPS}], got {steps}")
     task.require_arrays("a range test")
-    _require_classes(task)
+    task.require_classes()
     if recipe is not None and not isinstance(recipe, Recipe):
         raise ValueError(f"recipe must be a Recipe or None, got {recipe!r}")
     recipe = recipe or Recipe()
@@ -235,12 +237,6 @@ def _shuffled(runs: RateRuns) -> np.ndarray:
     targets = np.asarray(runs.task.data["train"][1])
     keys = [jax.random.fold_in(random.key(seed), _CONTROL) for seed in runs.seeds]
     return np.stack([targets[np.asarray(jax.random.permutation(key, len(targets)))] for key in keys])
-
-
-def _require_classes(task: Task) -> None:
-    if task.kind in ("classes", "binary"):
-        found = np.unique(np.asarray(task.data["train"][1]))
-        require(len(found) > 1, f"task must have at least two classes to tell apart, got {found.tolist()} alone")
 
 
 def _told(interval: Interval) -> str:

@@ -14,6 +14,7 @@ from hyperjax.diagnostics.layers import Layers, called
 from hyperjax.diagnostics.moments import Moments
 from hyperjax.diagnostics.recognizing import BOUNDED
 from hyperjax.tasks import Task
+from hyperjax.tasks.task import require_task
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
@@ -137,6 +138,7 @@ def signal(
     >>> found.layers[0], found.activations[0], found.variance.shape[0]
     ('layers/0', 'relu', 2)
     """
+    require_task(task)
     within("flat", flat, 0.0, 1.0, open_low=True, open_high=True)
     trained = isinstance(source, Recipe | Run)
     if trained:

@@ -16,6 +16,7 @@ from hyperjax.diagnostics.rate_population import ENOUGH, RatePopulation
 from hyperjax.diagnostics.rate_runs import RateRuns
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
+from hyperjax.tasks.task import require_task
 from hyperjax.training.members import seeds_of
 from hyperjax.training.recipe import Recipe
 
@@ -123,6 +124,7 @@ def transfer(
     >>> len(result.best), result.verdict in ("carries", "moves", "undecided")
     (3, True)
     """
+    require_task(task)
     one_of("over", over, ("width", "data"))
     within("low", low, 0.0, open_low=True)
     within("high", high, 0.0, open_low=True)

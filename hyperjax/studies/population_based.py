@@ -15,6 +15,7 @@ from hyperjax.studies.ordering import best_first
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.space import Space, apart
 from hyperjax.tasks import Task
+from hyperjax.tasks.task import require_task
 from hyperjax.training.cohort import Cohort, Copy
 from hyperjax.training.engine import Engine
 from hyperjax.training.lowering import grouped
@@ -277,6 +278,7 @@ def _check(
     resample: Any,
     recipe: Recipe | None,
 ) -> None:
+    require_task(task)
     if "validation" not in task.data:
         raise ValueError(f"task must have data['validation'], by which members are ranked, got {task!r}")
     if not isinstance(space, Space):

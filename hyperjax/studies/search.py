@@ -27,6 +27,7 @@ from hyperjax.studies.samplers import BEFOREHAND, check_sampler, source_of
 from hyperjax.studies.space import Space
 from hyperjax.studies.study import Study, Trial
 from hyperjax.tasks import Task
+from hyperjax.tasks.task import require_task
 from hyperjax.training.evaluate import evaluate
 from hyperjax.training.mapping import resolved
 from hyperjax.training.recipe import Recipe
@@ -158,6 +159,7 @@ def study(
     >>> len(found.trials), found.metric, len(found.best.runs)
     (8, 'validation_loss', 2)
     """
+    require_task(task)
     if "validation" not in task.data:
         raise ValueError(f"task must have data['validation'], by which a study ranks, got {task!r}")
     if trials is not None:

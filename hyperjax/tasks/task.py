@@ -197,6 +197,13 @@ class Task:
             return self.stream.size
         return int(np.shape(jax.tree.leaves(self.data[part])[0])[0])
 
+    def require_classes(self) -> None:
+        """Raise a ValueError where classes are told apart and the training set has one alone."""
+        if self.kind in ("classes", "binary"):
+            found = np.unique(np.asarray(self.data["train"][1]))
+            if len(found) < 2:
+                raise ValueError(f"task must have at least two classes to tell apart, got {found.tolist()} alone")
+
     def require_arrays(self, what: str) -> None:
         """Raise a ValueError that names what needs the whole training set at hand, where it is streamed."""
         if self.stream is not None:
@@ -228,3 +235,15 @@ class Task:
 
 def _describe(value: Any) -> str:
     return f"keys {sorted(map(str, value))}" if isinstance(value, Mapping) else type(value).__name__
+
+
+def require_task(task: object) -> None:
+    """Raise a ValueError for what is no task.
+
+    >>> require_task(None)
+    Traceback (most recent call last):
+    ...
+    ValueError: task must be a hyperjax.Task, such as hyperjax.tasks.digits(), got None
+    """
+    if not isinstance(task, Task):
+        raise ValueError(f"task must be a hyperjax.Task, such as hyperjax.tasks.digits(), got {task!r}")

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,6 +99,22 @@ class Checkpoint:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"checkpoint must hold a {PLAN} of format {FORMAT}, got one with {error!r}") from None
 
+    def has_begun(self) -> bool:
+        """Whether there is a training in the folder; where there is none, it is made now and not after compiling.
+
+        Raises: ValueError for a folder that something else wrote, or one that cannot be written.
+        """
+        if self.plan() is not None:
+            return True
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise ValueError(f"checkpoint must be a folder that can be written, got {self.folder} ({why})") from None
+        return False
+
     def shared_plan(self) -> Plan:
         """The plan that process 0 of a job has seen or written.
 
@@ -123,7 +140,6 @@ class Checkpoint:
 
     def begin(self, plan: Plan, given: dict[str, np.ndarray]) -> None:
         """Write the plan of a new training, and the arrays that were given beside the task."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         for name, array in given.items():
             np.save(self._given(name), array, allow_pickle=False)
         content = {"format": FORMAT, **vars(plan), "cuts": [cut._asdict() for cut in plan.cuts]}

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from hyperjax.tasks import Task, bundled, find
+from hyperjax.tasks.task import require_task
 from hyperjax.training.checkpoint import Checkpoint, plan_of
 from hyperjax.training.devices import Shards, chosen
 from hyperjax.training.engine import Engine
@@ -199,6 +200,7 @@ def _engine(
     **given: Any,
 ) -> Engine:
     """An engine, cut as the training that the folder holds, or one that a new folder begins with."""
+    require_task(task)
     recipes, seeds = recipes_of(recipes), seeds_of(seeds)
     ways: dict[str, Any] = {"layout": layout, "width": width, "segment_steps": segment_steps}
     over: dict[str, Any] = {"devices": devices, "shards": shards}
@@ -207,7 +209,7 @@ def _engine(
     arrays = {name: np.asarray(array) for name, array in given.items() if array is not None}
     plan = plan_of(task, recipes, seeds, kind, init is not None, arrays)
     with Meeting(folder.folder) as meeting:  # process 0 alone looks before anything is written, and writes
-        begun = meeting.first(lambda: folder.plan() is not None)
+        begun = meeting.first(folder.has_begun)
         if begun:
             there = folder.shared_plan()
             folder.require_same(plan, there)

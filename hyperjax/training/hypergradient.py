@@ -10,6 +10,7 @@ import numpy as np
 
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
+from hyperjax.tasks.task import require_task
 from hyperjax.training.lowering import lower_together
 from hyperjax.training.members import seeds_of
 from hyperjax.training.recipe import Recipe
@@ -159,6 +160,7 @@ class Differentiated:
     """
 
     def __init__(self, task: Task, recipe: Recipe, part: str = "validation", metric: str = "loss"):
+        require_task(task)
         self.task, self.recipe, self._metric = task, filled(recipe), metric
         self.unrolled = Unrolled(task, self.recipe, part, metric)
         self._yardstick = lower_together([self.recipe], task)[0][0].loss_arguments

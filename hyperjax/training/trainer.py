@@ -102,7 +102,7 @@ class Trainer:
             part: Trainer | None = self
             while part is not None:
                 needs, free = part.advance.memory(carry, settings, roots, part.data_shapes(), np.int32(0))
-                need, part = max(need, needs), part.next
+                need, part = max(need, needs + part.blocks_bytes), part.next
             if free is None or need <= free:
                 self._fitting.add(width)
             elif fixed or width <= self.advance.rounded(1):
@@ -177,6 +177,14 @@ class Trainer:
             return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(leaf.dtype), sharding=lying)
 
         return self.data | {"train": jax.tree.map(of_block, stream.sample)}
+
+    @property
+    def blocks_bytes(self) -> int:
+        """What a stream's blocks take: the one that is trained on, and the next, which is on its way meanwhile."""
+        if self.program.task.stream is None:
+            return 0
+        block = jax.tree.leaves(self.data_shapes()["train"])
+        return 2 * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in block)
 
     def _seconds_per_step(self) -> float:
         """Three forward passes' operations, at a speed that a core reaches."""

@@ -166,6 +166,14 @@ def test_what_does_not_belong_together_is_refused_with_the_difference(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_compiles(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("hyperjax.training.engine.Engine.compile", None)
+    expected = r"checkpoint must be a folder that can be written, got .*file/run \(Not a directory\)"
+    with pytest.raises(ValueError, match=expected):
+        hj.fit(classes(), hj.Recipe(epochs=1), checkpoint=tmp_path / "file" / "run")
+
+
 def test_a_plan_that_is_cut_or_of_another_format_is_refused(tmp_path):
     hj.fit(classes(), hj.Recipe(epochs=1), checkpoint=tmp_path)
     path = tmp_path / "plan.json"

@@ -8,6 +8,8 @@ from flax import nnx
 
 import hyperjax as hj
 from hyperjax.tasks import MemoryMap, Stream
+from hyperjax.training.engine import Engine
+from hyperjax.training.mapping import Population
 from tests.training.made import classes
 from tests.training.test_engine import same
 
@@ -53,6 +55,18 @@ class Batches:
 
 def streamed(task, train):
     return classes(data={**task.data, "train": train})
+
+
+def test_memory_counts_the_block_that_trains_and_the_one_that_is_read(tmp_path, on_device, monkeypatch):
+    task = on_disk(tmp_path, on_device)
+    x, y = task.data["train"]
+    engines = {each: Engine(each, [RECIPE], segment_steps=4) for each in (task, on_device)}
+    block = 2 * 4 * 8 * (x[0].nbytes + y[:1].nbytes)
+    assert [engine.groups[0].trainer.blocks_bytes for engine in engines.values()] == [block, 0]
+    monkeypatch.setattr(Population, "memory", lambda *_: (10**6, 10**6 + block - 1))
+    engines[on_device].compile()
+    with pytest.raises(ValueError, match="batch_size must be smaller for made"):
+        engines[task].compile()
 
 
 def test_a_memory_map_gives_the_bits_of_the_same_data_on_the_device(tmp_path, on_device, whole):
