@@ -184,7 +184,7 @@ class Trainer:
         if self.program.task.stream is None:
             return 0
         block = jax.tree.leaves(self.data_shapes()["train"])
-        return 2 * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in block)
+        return 2 * sum(int(math.prod(leaf.shape) * leaf.dtype.itemsize) for leaf in block)
 
     def _seconds_per_step(self) -> float:
         """Three forward passes' operations, at a speed that a core reaches."""
