@@ -29,9 +29,9 @@ def told(tmp_path, script, *arguments):
 @pytest.mark.slow
 def test_models(tmp_path):
     printed, record = told(
-        tmp_path, "models.py", "--quick", "--workloads", "lstm", "--contenders", "flax,ours", "--rounds", "1"
+        tmp_path, "models.py", "--quick", "--workloads", "lstm", "--contenders", "flax,ours-pool", "--rounds", "1"
     )
-    assert "HyperJAX fit_population" in printed
+    assert "HyperJAX, a process a core" in printed
     assert "Flax NNX loop" in printed
     # Steps of 16 and 8 sequences, twice: products of 28 and 128 features with 4 x 128 gates at 6 times, and of the last
     # output with 10 classes; once forward and twice backward, but for what the inputs would be told.
@@ -39,9 +39,9 @@ def test_models(tmp_path):
     assert record["flops"]["lstm"] == pytest.approx(by_products, rel=0.1)
     (goal,) = record["lstm"]["goals"]
     rounds = {name: contender["rounds"][0] for name, contender in record["lstm"]["contenders"].items()}
-    assert rounds["ours"]["trials"] == 4
+    assert rounds["ours-pool"]["trials"] == 4
     a_trial = {name: one["seconds"] / one["trials"] for name, one in rounds.items()}
-    assert goal["measured"] == pytest.approx(a_trial["flax"] / a_trial["ours"])
+    assert goal["measured"] == pytest.approx(a_trial["flax"] / a_trial["ours-pool"])
     assert goal["met"] == (goal["measured"] >= goal["wanted"])
     for one in rounds.values():
         assert 0.5 < one["loss"] / math.log(10) < 2, "a few steps from a guess among ten classes"
@@ -148,3 +148,20 @@ def test_advice(tmp_path):
     assert one["comparison"]["verdict"] == ("better" if low > 0 else "worse" if high < 0 else "not shown")
     assert one["comparison"]["seeds"] == [1000, 1001, 1002, 1003, 1004]
     assert one["to target"]["advice"] >= one["seconds"] > 0, "the time to the target begins with the tuning"
+
+
+@pytest.mark.slow
+def test_range(tmp_path):
+    printed, record = told(tmp_path, "range.py", "--quick", "--parts", "cost")
+    (test,), (bare,) = (record["cost"]["rounds"][name] for name in ("test", "bare"))
+    assert record["cost"]["ratio"] == pytest.approx(test / bare)
+    assert "test to bare training" in printed and record["cost"]["first"]["test"] > test, "the first time it compiles"
+
+
+def test_diagnoses(tmp_path):
+    printed, record = told(tmp_path, "diagnoses.py", "--quick", "--parts", "made")
+    planted = [line for line in printed.splitlines() if line.startswith("| ") and line.endswith(" % |")]
+    counts = [[int(cell) if cell.strip().isdigit() else 0 for cell in line.split("|")[2:-2]] for line in planted]
+    assert record["made"]["cases"] == sum(of for of, *_ in counts) == 39
+    assert all(max(found) <= of <= sum(found) for of, *found in counts), "each curve is told something"
+    assert record["made"]["right"] > 0.85 and record["made"]["false_alarms"] <= 0.1
