@@ -34,7 +34,7 @@ class Layer(NamedTuple):
     statistics: Statistics
     weight_norm: float
     gradient_norm: float  # of the mean loss of the examples
-    update_norm: float  # of the step that follows; NaN where none is asked for
+    update_norm: float  # of the step that follows; NaN where none is asked for, or its rate is 0
 
 
 class Layers:
@@ -125,15 +125,17 @@ class Layers:
             gradient, remaining = on(left)
             total = jax.tree.map(lambda t, g: t + g * (rest / examples.measured), total, gradient)
         norms = [self._norms(tree) for tree in (carry.weights, total)]
-        return found, remaining, [*norms, self._norms(self._update(carry)) if self._updates else {}]
+        return found, remaining, [*norms, self._update(carry) if self._updates else {}]
 
-    def _update(self, carry: Carry) -> PyTree:
-        """What the step that follows adds to the weights."""
+    def _update(self, carry: Carry) -> dict[Path, Array]:
+        """Norms of what the step that follows adds; a schedule is at 0 before a warm-up and often when it has ended."""
         moments = self._moments
         settings = replace(moments.settings, steps=carry.step + 1)
         data = {"train": moments.arrays}
         after, _ = segment(moments.program, 2, carry, settings, moments.streams, data, carry.step)
-        return jax.tree.map(jnp.subtract, after.weights, carry.weights)
+        norms = self._norms(jax.tree.map(jnp.subtract, after.weights, carry.weights))
+        moves = moments.settings.rate_at(carry.step) > 0
+        return {path: jnp.where(moves, norm, jnp.nan) for path, norm in norms.items()}
 
     def _norms(self, tree: PyTree) -> dict[Path, Array]:
         grouped = self._grouped(self._moments.program.unpacked(tree))

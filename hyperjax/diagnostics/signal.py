@@ -40,10 +40,10 @@ class Signal(Diagnostic):
         dead: share of the activation's units that pass nothing on at any example (slope below a thousandth of the
             steepest; for a rectifier that could only be seen by its zeros, output 0).
         gradient_norm: 2-norm of the mean loss's gradient by the layer's own weights.
-        update_share: 2-norm of the next step's change of the weights, as a share of their own.
+        update_share: 2-norm of the next step's change of the weights, as a share of their own; NaN where its rate is 0.
         flat: where saturation begins.
         examples, whole: how many examples passed through, of how many.
-        faults: what is wrong, the worst first.
+        faults: what is wrong: units, then the initial scale, then updates.
         diverged_at: step at which the run diverged, else None.
     """
 

@@ -155,7 +155,7 @@ def test_linen_and_what_only_zeros_show():
 
 def test_updates_are_those_of_the_run():
     task = classes(model=lambda rngs: nnx.Linear(4, 3, rngs=rngs))
-    recipe = hj.Recipe(learning_rate=0.02, batch_size=8, epochs=2, clip_norm=0.1)
+    recipe = hj.Recipe(learning_rate=0.02, batch_size=8, epochs=2, clip_norm=0.1, schedule="cosine_decay")
     moments = Moments(task, recipe, seed=3, points=4)
     layers = Layers(moments, examples_of(moments, 10, 10), 0.05, updates=True)
     seen = [(moment, layers.at(moment.carry)) for moment in moments]
@@ -163,6 +163,7 @@ def test_updates_are_those_of_the_run():
     for (_, rows), (after, _) in itertools.pairwise(seen):
         whole = np.sqrt(sum(layer.update_norm**2 for layer in rows))
         assert whole == pytest.approx(after.records.update_norm[0], rel=1e-4)
+    assert all(np.isnan(layer.update_norm) for layer in seen[-1][1])  # the schedule has ended: no step has a rate
 
 
 def layer(function="relu", variance=1.0, flat=0.3, dead=0.0, update=0.01, path="a"):
@@ -186,6 +187,7 @@ def layer(function="relu", variance=1.0, flat=0.3, dead=0.0, update=0.01, path="
         ([layer()], [layer(update=np.inf)], [("large updates", "learning rate")]),
         ([layer(update=1e-8)], [layer(update=1e-8)], [("small updates", "learning rate")]),
         ([layer(update=0.1)], [layer(update=1e-8)], []),  # a schedule's end
+        ([layer(update=np.nan)], [layer(update=np.nan)], []),  # a warm-up's beginning, and an end at 0
     ],
 )
 def test_faults_are_told_from_what_is_sound(first, last, told):
