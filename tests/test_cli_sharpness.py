@@ -73,7 +73,7 @@ def test_an_answer_a_table_a_page_and_json(run, monkeypatch, tmp_path, command, 
     assert page.count('id="figure-') >= 3
     assert "a<b" not in page.split("<script")[0]
     code, out, _ = run(command, *arguments, "--json")
-    data = json.loads(out)
+    data = json.loads(out, parse_constant=pytest.fail)  # NaN and Infinity are none of JSON's
     assert data["steps"] == made().steps.tolist()
     assert says in data["answer"]
 

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from hyperjax.checks import positive_integer, require, within
 from hyperjax.diagnostics.curvature import Curvature
-from hyperjax.diagnostics.diagnostic import Diagnostic, Table
+from hyperjax.diagnostics.diagnostic import Diagnostic, Table, as_json
 from hyperjax.diagnostics.edge import Edge, edge_of, sentences
 from hyperjax.diagnostics.examples import examples_of
 from hyperjax.diagnostics.lanczos import Largest
@@ -117,7 +117,7 @@ class Sharpness(Diagnostic):
 
     def to_json(self) -> dict[str, Any]:
         """The public fields, and beside them what follows from them."""
-        return super().to_json() | {"ratio": _plain(self.ratio), "largest_rate": _plain(self.largest_rate)}
+        return super().to_json() | as_json({"ratio": self.ratio, "largest_rate": self.largest_rate})
 
 
 def sharpness(
