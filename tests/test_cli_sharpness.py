@@ -31,9 +31,22 @@ def sharp():
     limit, rate = np.full(5, 2000.0), np.full(5, 1e-3)
     given = {"optimizer": "rmsprop", "steps": steps, "loss": np.ones(5), "eigenvalue": np.arange(4.0, 9.0)}
     given |= {"residual": np.full(5, 1e-4), "trace": (Interval(10.0, 8.0, 12.0),) * 5, "preconditioned": values}
-    given |= {"preconditioned_residual": np.full(5, 0.1), "learning_rate": rate, "limit": limit, "divides": True}
-    given |= {"unknown": None, "tolerance": 1e-3, "examples": 5, "whole": 9, "notes": (), "diverged_at": None}
-    return Sharpness(**given, edge=edge_of(steps, given["eigenvalue"], values, limit, rate))
+    given |= {
+        "preconditioned_residual": np.full(5, 0.1),
+        "learning_rate": rate,
+        "limit": limit,
+        "steepest": limit * rate,
+    }
+    given |= {
+        "divides": True,
+        "unknown": None,
+        "tolerance": 1e-3,
+        "examples": 5,
+        "whole": 9,
+        "notes": (),
+        "diverged_at": None,
+    }
+    return Sharpness(**given, edge=edge_of(steps, given["eigenvalue"], values, limit, rate, limit * rate))
 
 
 def passing():

@@ -29,7 +29,12 @@ class Edge(NamedTuple):
 
 
 def edge_of(
-    steps: np.ndarray, eigenvalue: np.ndarray, preconditioned: np.ndarray, limit: np.ndarray, rate: np.ndarray
+    steps: np.ndarray,
+    eigenvalue: np.ndarray,
+    preconditioned: np.ndarray,
+    limit: np.ndarray,
+    rate: np.ndarray,
+    steepest: np.ndarray,
 ) -> Edge:
     """What sharpness does over a run, from its values at the moments, each f64[moments].
 
@@ -38,14 +43,15 @@ def edge_of(
         eigenvalue: of the Hessian, for a run whose limit is not known.
         preconditioned, limit: what is compared; NaN where they are not known.
         rate: learning rate.
+        steepest: rate times curvature at the limit; NaN where it is not known.
 
     >>> steps, limit = np.arange(8), np.full(8, 20.0)
     >>> rising = np.array([5.0, 9.0, 14.0, 18.0, 20.5, 19.8, 20.3, 20.1])
-    >>> found = edge_of(steps, rising, rising, limit, np.full(8, 0.1))
+    >>> found = edge_of(steps, rising, rising, limit, np.full(8, 0.1), np.full(8, 2.0))
     >>> found.where, found.rises, found.reached_at
     ('at', True, 3)
     """
-    has_limit = bool(np.isfinite(limit).any())
+    has_limit = bool(np.isfinite(steepest).any())
     value = preconditioned if has_limit else eigenvalue
     ratio = preconditioned / limit
     known = np.flatnonzero(np.isfinite(value))
@@ -62,7 +68,6 @@ def edge_of(
     if len(watched) < FEWEST:
         share = Interval(share.mean, -math.inf, math.inf)
     last = int(known[-1])
-    stable = float(rate[last] / ratio[last]) if has_limit and ratio[last] > 0 else math.inf
     return Edge(
         first=float(value[known[0]]),
         last=float(value[last]),
@@ -73,8 +78,18 @@ def edge_of(
         where=_where(share, ratio[watched]) if has_limit else None,
         limit=float(limit[last]),
         learning_rate=float(rate[last]),
-        largest_rate=stable if has_limit else math.nan,
+        largest_rate=float(stable_rates(steepest, preconditioned)[last]),
     )
+
+
+def stable_rates(steepest: np.ndarray, preconditioned: np.ndarray) -> np.ndarray:
+    """f64[moments], the largest learning rate at which a rule is stable; infinite where the loss does not bend up.
+
+    >>> stable_rates(np.array([2.0, 2.0]), np.array([8.0, -1.0])).tolist()
+    [0.25, inf]
+    """
+    with np.errstate(divide="ignore"):
+        return steepest / np.where(preconditioned <= 0, 0.0, preconditioned)
 
 
 def _reached(ratio: np.ndarray) -> int | None:

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from hyperjax.checks import positive_integer, require, within
 from hyperjax.diagnostics.curvature import Curvature
 from hyperjax.diagnostics.diagnostic import Diagnostic, Table, as_json
-from hyperjax.diagnostics.edge import Edge, edge_of, sentences
+from hyperjax.diagnostics.edge import Edge, edge_of, sentences, stable_rates
 from hyperjax.diagnostics.examples import examples_of
 from hyperjax.diagnostics.lanczos import Largest
 from hyperjax.diagnostics.moments import Moments
@@ -38,7 +38,9 @@ class Sharpness(Diagnostic):
             out; the eigenvalue itself where all weights have one rate, NaN before a second moment is known.
         preconditioned_residual: f64[moments].
         learning_rate: f64[moments], of the step that follows.
-        limit: f64[moments], at which the rule is no longer stable; compare `preconditioned`. NaN where none is known.
+        limit: f64[moments], at which the rule is no longer stable; compare `preconditioned`. NaN where none is known,
+            infinite where the rate is 0.
+        steepest: f64[moments], learning rate times curvature at that limit, known where the rate is 0 too.
         divides: whether each weight has a rate of its own.
         unknown: why there is no limit, in words; None where there is one.
         tolerance: share of an eigenvalue that its residual was to stay below.
@@ -60,6 +62,7 @@ class Sharpness(Diagnostic):
     preconditioned_residual: np.ndarray
     learning_rate: np.ndarray
     limit: np.ndarray
+    steepest: np.ndarray
     divides: bool
     unknown: str | None
     tolerance: float
@@ -76,8 +79,8 @@ class Sharpness(Diagnostic):
 
     @property
     def largest_rate(self) -> np.ndarray:
-        """f64[moments], the largest learning rate at which the rule is stable there."""
-        return np.asarray(self.learning_rate / self.ratio)
+        """f64[moments], the largest learning rate at which the rule is stable; infinite where the loss bends down."""
+        return stable_rates(self.steepest, self.preconditioned)
 
     @property
     def converged(self) -> np.ndarray:
@@ -117,7 +120,7 @@ class Sharpness(Diagnostic):
 
     def to_json(self) -> dict[str, Any]:
         """The public fields, and beside them what follows from them."""
-        return super().to_json() | as_json({"ratio": self.ratio, "largest_rate": self.largest_rate})
+        return {**super().to_json(), "ratio": as_json(self.ratio), "largest_rate": as_json(self.largest_rate)}
 
 
 def sharpness(
@@ -179,8 +182,8 @@ def sharpness(
             known = bool(jnp.isfinite(root).all())
             seen = curvature.largest(carry, root, first, iterations, tolerance) if known else _NOTHING
         traces.append(curvature.trace(carry, probing, probes))
-        rows.append((moment.step, curvature.loss(carry), own[0], own[1], seen[0], seen[1], *allowed[:2]))
-    steps_, loss, eigenvalue, residual, preconditioned, beside, rate, limit = (
+        rows.append((moment.step, curvature.loss(carry), own[0], own[1], seen[0], seen[1], *allowed[:3]))
+    steps_, loss, eigenvalue, residual, preconditioned, beside, rate, limit, steepest = (
         np.array(c) for c in zip(*rows, strict=True)
     )
     name = moments.recipe.optimizer
@@ -195,6 +198,7 @@ def sharpness(
         preconditioned_residual=beside,
         learning_rate=rate,
         limit=limit,
+        steepest=steepest,
         divides=divides(moments),
         unknown=no_limit(moments),
         tolerance=tolerance,
@@ -202,7 +206,7 @@ def sharpness(
         whole=chosen.whole,
         notes=_notes(moments),
         diverged_at=diverged if diverged >= 0 else None,
-        edge=edge_of(steps_, eigenvalue, preconditioned, limit, rate),
+        edge=edge_of(steps_, eigenvalue, preconditioned, limit, rate, steepest),
     )
 
 

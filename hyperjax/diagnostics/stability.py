@@ -20,6 +20,7 @@ class Stability(NamedTuple):
 
     learning_rate: float  # of the step that follows, or of the last one
     limit: float  # largest eigenvalue at which the steps along its vector do not grow; NaN where none is known
+    steepest: float  # learning rate times eigenvalue at that limit, known where the rate is 0 too
     scale: PyTree | None  # like the weights: each one's share of the learning rate; None where it is 1 for all
 
 
@@ -65,22 +66,22 @@ def stability(moments: Moments, carry: Carry) -> Stability:
     if carry.following.plateau is not None:
         rate = rate * carry.following.plateau.scale
     if no_limit(moments) is not None:
-        return Stability(float(rate), np.nan, None)
+        return Stability(float(rate), np.nan, np.nan, None)
     assert settings.rule is not None
     state: RuleState = carry.optimizer
     numbers, _, _ = coefficients(settings.rule, 1.0, jnp.asarray(step), state.b1_product, state.b2_product)
     most = steepest(numbers)
     limit = most / float(rate) if rate > 0 else np.inf
     if not divides(moments):
-        return Stability(float(rate), limit, None)
+        return Stability(float(rate), limit, most, None)
     if state.second is not None and not any(np.any(leaf) for leaf in jax.tree.leaves(state.second)):
-        return Stability(float(rate), limit, _unknown(carry.weights))  # before the first step of a rule that averages
+        return Stability(float(rate), limit, most, _unknown(carry.weights))  # before a rule that averages has a step
     scale = effective_rate(state, settings.rule, 1.0, like=carry.weights)
     if moments.recipe.rate_multipliers:
         packing = moments.program.packing
         multipliers = {name: at(n, step) for name, n in settings.stages["rate_multipliers"].items()}
         scale = packing.pack(optimizers.scale_by_group(multipliers).update(packing.unpack(scale), None)[0])
-    return Stability(float(rate), limit, scale)
+    return Stability(float(rate), limit, most, scale)
 
 
 def steepest(numbers: Coefficients) -> float:

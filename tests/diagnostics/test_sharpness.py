@@ -1,5 +1,7 @@
 """Curvature against dense Hessians and closed forms, and its limits against runs just below and just above them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 import hyperjax as hj
 from hyperjax import optimizers
-from hyperjax.diagnostics import Moments, sharpness
+from hyperjax.diagnostics import Moments, Sharpness, sharpness
 from hyperjax.diagnostics.curvature import Curvature
 from hyperjax.diagnostics.edge import edge_of, kendall, sentences
 from hyperjax.diagnostics.examples import examples_of
@@ -163,7 +165,7 @@ def test_a_trend_and_an_edge_are_told_from_noise():
         (30 + rng.normal(size=12), "above", None),
         (20 + 15 * rng.normal(size=12), "unclear", None),
     ):
-        found = edge_of(steps, values, values, limit, rate)
+        found = edge_of(steps, values, values, limit, rate, limit * rate)
         assert (found.where, found.rises if rises is not None else None) == (where, rises)
 
 
@@ -174,11 +176,31 @@ def test_a_run_that_ends_early_is_above_or_not_known():
         ([8.0, 4.0], "above", 0.5),
         ([0.5, 4.0], "unclear", 0.5),
     ):
-        found = edge_of(steps, np.array(values), np.array(values), limit, rate)
+        found = edge_of(steps, np.array(values), np.array(values), limit, rate, limit * rate)
         assert (found.where, found.largest_rate) == (where, largest)
         assert "interval" not in sentences(found, False, None)[1]
-    nothing = edge_of(steps, np.full(2, np.nan), np.full(2, np.nan), limit, rate)
+    nothing = edge_of(steps, np.full(2, np.nan), np.full(2, np.nan), limit, rate, limit * rate)
     assert sentences(nothing, False, None) == ["The curvature is not finite at any moment."]
+
+
+def test_where_the_rate_is_0_the_largest_stable_one_is_known_all_the_same():
+    moments = Moments(regression(), recipe_at("heavy ball", 0.1, warmup=5, epochs=10), points=2)
+    allowed = stability(moments, next(iter(moments)).carry)  # before the warm-up
+    assert (allowed.learning_rate, allowed.limit) == (0.0, np.inf)
+    assert allowed.steepest == pytest.approx(3.6)
+    steps, values, rate = np.arange(3), np.array([4.0, 4.0, 5.0]), np.array([0.0, 0.1, 0.0])
+    limit, steepest = np.array([np.inf, 20.0, np.inf]), np.full(3, 2.0)
+    edge = edge_of(steps, values, values, limit, rate, steepest)
+    assert (edge.where, edge.largest_rate) == ("below", pytest.approx(2 / 5))
+    assert "here the rate could be 0.4 before" in " ".join(sentences(edge, False, None))
+    given = dict.fromkeys(("residual", "preconditioned_residual", "trace", "tolerance", "examples", "whole", "notes"))
+    given |= {"optimizer": "sgd", "steps": steps, "loss": values, "eigenvalue": values, "preconditioned": values}
+    given |= {"learning_rate": rate, "limit": limit, "steepest": steepest, "divides": False, "unknown": None}
+    found = Sharpness(**given, diverged_at=None, edge=edge)
+    assert found.largest_rate.tolist() == [0.5, 0.5, 0.4]
+    assert found.ratio.tolist() == [0.0, 0.2, 0.0]
+    bowl_upside_down = dataclasses.replace(found, preconditioned=np.array([-1.0, 0.0, np.nan]))
+    np.testing.assert_array_equal(bowl_upside_down.largest_rate, [np.inf, np.inf, np.nan])
 
 
 @pytest.mark.parametrize(
