@@ -12,7 +12,7 @@ from hyperjax.diagnostics.batch_tradeoff import Tradeoff, critical_batch, tradeo
 from hyperjax.diagnostics.diagnostic import Diagnostic, Table
 from hyperjax.diagnostics.gradient_noise import Estimate, Products, noise_scale_of
 from hyperjax.diagnostics.moments import Moments
-from hyperjax.diagnostics.unit_gradients import UnitGradients, examples_meet, layout_of
+from hyperjax.diagnostics.unit_gradients import FEWEST, UnitGradients, examples_meet, layout_of
 from hyperjax.diagnostics.wording import plain, ranged
 from hyperjax.statistics import Interval
 from hyperjax.tasks import Task
@@ -67,20 +67,18 @@ class NoiseScale(Diagnostic):
             return f"The gradients of {self.task} are 0 or not finite at every moment: there is no noise scale."
         said = [f"The critical batch size of {self.task} is {ranged(critical)} examples, with {size} in use."]
         by_size = {each.batch_size: each for each in self.tradeoffs}
-        twice, half = by_size.get(2 * size), by_size.get(size // 2)
-        if critical.low > size and twice is not None:
-            said[0] = said[0][:-1] + ", which is below it."
-            said.append(f"Batches of {2 * size} would need {_times(twice.steps)} the steps and {_times(twice.examples)}"
-                        " the examples.")  # fmt: skip
-        elif critical.high < size and half is not None:
-            said[0] = said[0][:-1] + ", which is above it."
-            said.append(f"Batches of {size // 2} would need {_times(half.steps)} the steps and {_times(half.examples)}"
-                        " the examples.")  # fmt: skip
-        else:
-            said[0] = said[0][:-1] + ", which cannot be told from it."
+        where, other = "cannot be told from it", None
+        if critical.low > size:
+            where, other = "is below it", by_size.get(2 * size)
+        elif critical.high < size:
+            where, other = "is above it", by_size.get(size // 2)
+        said[0] = f"{said[0][:-1]}, which {where}."
+        if other is not None:
+            said.append(f"Batches of {other.batch_size} would need {_times(other.steps)} the steps and "
+                        f"{_times(other.examples)} the examples.")  # fmt: skip
         if self.critical_with_hessian is not None and not math.isnan(self.critical_with_hessian.mean):
             said.append(f"Weighed by the loss's curvature it is {ranged(self.critical_with_hessian)}.")
-        unbounded = sum(math.isinf(each.high) for each in self.simple)
+        unbounded = sum(math.isinf(each.high) and not math.isnan(each.mean) for each in self.simple)
         if unbounded:
             said.append(
                 f"At {unbounded} of {len(self.steps)} moments the true gradient cannot be told from 0 by "
@@ -134,7 +132,8 @@ def noise_scale(
         examples: to look at, at each moment, at least 32; None: 1280, or 48 batches, or all.
         hessian: whether to measure the form with the Hessian too; it takes most of the time.
         confidence: of the intervals, in (0, 1).
-    Raises: ValueError for arguments out of range, for more examples than there are, and as `Moments` does.
+    Raises: ValueError for arguments out of range, for more examples than there are, for a task of fewer than 32, and as
+        `Moments` does.
     Source: arXiv:1812.06162.
 
     >>> from hyperjax.tasks import wine
@@ -146,6 +145,10 @@ def noise_scale(
     one_number("confidence", confidence, 0.0, 1.0, open_low=True, open_high=True)
     moments = Moments(task, source, seed=seed, points=points, steps=steps)
     available, batch_size = task.size("train"), moments.program.structure.batch_size
+    require(
+        available >= 2 * FEWEST,
+        f"task must have at least {2 * FEWEST} training examples for a noise scale, got {available}",
+    )
     if examples is not None:
         require(
             positive_integer("examples", examples) <= available,

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 import hyperjax as hj
-from hyperjax.diagnostics import Moments, noise_scale
+from hyperjax.diagnostics import Moments, NoiseScale, noise_scale
 from hyperjax.diagnostics.batch_tradeoff import critical_batch, tradeoff
 from hyperjax.diagnostics.gradient_noise import Estimate, Products, noise_scale_of
 from hyperjax.diagnostics.unit_gradients import UnitGradients, examples_meet, layout_of
@@ -203,6 +203,43 @@ def test_a_run_has_the_critical_size_of_where_it_makes_progress():
     assert found.mean == pytest.approx(10 * (1 - along) / along, rel=1e-3)
     unknown = Estimate(*np.array([[np.nan, 30.0], [0.0, 20.0], [np.inf, 40.0]]))
     assert critical_batch([0, 1], unknown, 10) == pytest.approx((30.0, 20.0, 40.0))
+
+
+def measured(critical, size, sizes, simple=None):
+    simple = simple or (critical,)
+    tradeoffs = tuple(tradeoff(critical, size, other) for other in sizes)
+    steps, variance = tuple(range(len(simple))), (1.0,) * len(simple)
+    return NoiseScale("wine", steps, simple, (), variance, size, critical, None, tradeoffs, "", 1, 130, None)
+
+
+@pytest.mark.parametrize(
+    ("critical", "size", "where", "neighbour"),
+    [
+        (Interval(500.0, 400.0, 600.0), 130, "which is below it", None),  # twice as many are more than there are
+        (Interval(500.0, 400.0, 600.0), 65, "which is below it", "Batches of 130"),
+        (Interval(0.4, 0.3, 0.5), 1, "which is above it", None),
+        (Interval(20.0, 10.0, 30.0), 65, "which is above it", "Batches of 32"),
+        (Interval(100.0, 60.0, 150.0), 65, "which cannot be told from it", None),
+    ],
+)
+def test_the_answer_says_where_the_batch_size_lies_whatever_its_neighbours(critical, size, where, neighbour):
+    sizes = [each for each in (size // 2, size, 2 * size) if 1 <= each <= 130]
+    answer = measured(critical, size, sizes).answer
+    assert where in answer
+    assert ("Batches of" in answer) == (neighbour is not None)
+    assert neighbour is None or neighbour in answer
+
+
+def test_a_gradient_that_is_not_a_number_is_not_one_of_0():
+    critical, nothing = Interval(9.0, 8.0, 10.0), Interval(np.nan, 0.0, np.inf)
+    assert "cannot be told from 0" not in measured(critical, 9, [9], (critical, nothing)).answer
+    told = measured(critical, 9, [9], (Interval(70.0, 50.0, np.inf), nothing, Interval(np.inf, 90.0, np.inf))).answer
+    assert "At 2 of 3 moments the true gradient cannot be told from 0" in told
+
+
+def test_a_task_of_few_examples_is_named():
+    with pytest.raises(ValueError, match="task must have at least 32 training examples for a noise scale, got 24"):
+        noise_scale(classes(24), hj.Recipe(batch_size=8, epochs=1))
 
 
 @pytest.mark.parametrize(
