@@ -31,6 +31,7 @@ _CONTROL = 0x5AFE  # folded into a seed's key for the order of shuffled targets
 _REASONS = {
     "steps": "{steps} steps are too few to tell; take {fewest} or more",
     "seeds": "one seed does not tell progress from noise; take three",
+    "untrained": "the loss of untrained weights is not finite; look at the data and at the loss",
     "diverged": "every rate from {low:.2g} diverges; look lower",
     "flat": "no rate changes the loss",
     "noise": "no rate lowers the loss beyond what differs between seeds",
@@ -55,7 +56,7 @@ class RangeTest(Diagnostic):
         lower, upper: the safe interval's ends with their own 95 % intervals over seeds, in which a rate makes half of
             the best rate's progress; NaN where no rate makes any.
         suggestion: a rate to take; None where the curve does not say, and why in `reason`.
-        reason: "steps", "seeds", "diverged", "flat", "noise", "targets", "lowest", "highest", or None.
+        reason: "steps", "seeds", "untrained", "diverged", "flat", "noise", "targets", "lowest", "highest", or None.
     """
 
     title: ClassVar[str] = "Learning-rate range test"
@@ -206,11 +207,14 @@ def _reason(test: RatePopulation | RateRamp, runs: RateRuns) -> str | None:
         return "steps"
     if len(runs.seeds) < 2:
         return "seeds"
+    if not np.isfinite(test.untrained).all():
+        return "untrained"
     if np.isneginf(curve.progress).any(1).all():
         return "diverged"
     if not np.any(curve.progress[np.isfinite(curve.progress)]):
         return "flat"
-    if curve.means.argmax() == len(curve.rates) - 1 and np.isnan(curve.brackets(test.above, upwards=True)).all():
+    rises = curve.means.max() > 0 and curve.means.argmax() == len(curve.rates) - 1
+    if rises and np.isnan(curve.brackets(test.above, upwards=True)).all():
         return "highest"
     # Seeds begin with losses of different sizes, and progress goes with them: shares of those differ less.
     if not beyond_noise(curve.progress[curve.best] / np.abs(test.untrained)):

@@ -42,12 +42,13 @@ class RateCurve(NamedTuple):
         """f64[seeds, 2]: the neighbouring rates between which progress leaves `share` of the best rate's.
 
         The side is the one above the best rate, or below; of several crossings the one next to the best rate counts.
-        NaN for a seed whose progress stays.
+        NaN for a seed whose progress stays, and for one that makes none at the best rate.
         """
         enough = self.progress >= share * self.progress[self.best]
         found = np.full((self.progress.shape[1], 2), np.nan)
         step = 1 if upwards else -1
-        for seed, row in enumerate(enough.T):
+        for seed in np.flatnonzero(self.progress[self.best] > 0):
+            row = enough[:, seed]
             on_the_way = np.flatnonzero(~row[self.best :: step]) * step + self.best
             if len(on_the_way):
                 found[seed] = np.sort(self.rates[[on_the_way[0] - step, on_the_way[0]]])

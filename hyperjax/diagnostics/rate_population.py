@@ -36,7 +36,7 @@ class RatePopulation:
         grid = np.geomspace(low, high, rates)
         still, *reached = self._last(runs.losses([low * STILL, *grid]))
         self.untrained = still
-        self.curve = RateCurve(grid, still - np.stack(reached))
+        self.curve = RateCurve(grid, self._progress(np.stack(reached)))
         self._refine()
 
     def lowest(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,6 +56,11 @@ class RatePopulation:
         mean = losses[..., -max(1, self._runs.steps // 4) :].mean(-1)
         return np.where(np.isfinite(mean), mean, np.inf)
 
+    def _progress(self, reached: np.ndarray) -> np.ndarray:
+        """f64[rates, seeds], minus infinity where a loss is not finite, be it that of the untrained weights."""
+        finite = np.isfinite(reached) & np.isfinite(self.untrained)
+        return np.asarray(np.subtract(self.untrained, reached, where=finite, out=np.full(reached.shape, -np.inf)))
+
     def _refine(self) -> None:
         """Train rates around the upper crossings, as often as that halves what lies between those next to one."""
         for _ in range(MOST_REFINEMENTS):
@@ -68,4 +73,4 @@ class RatePopulation:
             if widest <= FINE_ENOUGH or np.log(finer[1] / finer[0]) > widest / 2:
                 return
             more = self._last(self._runs.losses([float(rate) for rate in finer[1:-1]]))
-            self.curve = self.curve.joined(RateCurve(finer[1:-1], self.untrained - more))
+            self.curve = self.curve.joined(RateCurve(finer[1:-1], self._progress(more)))

@@ -1,6 +1,7 @@
 """The range test finds what is known of quadratics, and suggests nothing where nothing is known."""
 
 import math
+import types
 
 import numpy as np
 import optax
@@ -10,7 +11,9 @@ from flax import nnx
 import hyperjax as hj
 from hyperjax.diagnostics import lr_range_test
 from hyperjax.diagnostics.ramp import ramp, smoothed
+from hyperjax.diagnostics.range_test import _reason
 from hyperjax.diagnostics.rate_curve import RateCurve, beyond_noise, crossing
+from hyperjax.diagnostics.rate_population import RatePopulation
 from hyperjax.statistics import mean_interval
 from tests.training.made import classes
 
@@ -154,6 +157,29 @@ def test_a_curve_is_left_where_each_seed_leaves_it():
     assert not beyond_noise(gains + 0.6, more=1.0)  # +- 4.97
     assert beyond_noise(gains + 3.1, more=1.0)
     assert not beyond_noise(gains[:1])
+
+
+def test_a_seed_that_learns_nothing_leaves_nothing():
+    rates = np.geomspace(1e-4, 10.0, 6)
+    falling = -np.arange(1, 7) / 10
+    for row in (falling, falling[::-1]):  # the most, which is a loss, at one end and at the other
+        alone = RateCurve(rates, row[:, None])
+        for upwards in (False, True):
+            assert np.isnan(alone.brackets(0.5, upwards)).all()
+    learns = np.array([0.1, 1.0, 0.8, 0.2, 0.1, 0.1])
+    both = RateCurve(rates, np.stack([3 * learns, falling], 1)).brackets(0.5, upwards=True)
+    np.testing.assert_array_equal(both, [rates[2:4], [np.nan] * 2])
+    losing = RateCurve(rates, np.stack([falling[::-1]] * 2, 1))
+    test = types.SimpleNamespace(curve=losing, above=0.5, untrained=np.ones(2))
+    assert _reason(test, types.SimpleNamespace(steps=40, seeds=[0, 1])) == "noise"  # no reason to look higher
+
+
+def test_a_loss_that_is_not_finite_from_the_start_is_no_flat_one():
+    runs = types.SimpleNamespace(steps=40, seeds=[0, 1, 2])
+    runs.losses = lambda rates: np.full((len(rates), 3, 40), np.nan)
+    test = RatePopulation(runs, 1e-4, 10.0, 8)
+    assert np.isneginf(test.curve.progress).all()
+    assert _reason(test, runs) == "untrained"
 
 
 @pytest.mark.parametrize(
