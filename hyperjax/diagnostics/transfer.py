@@ -116,8 +116,8 @@ def transfer(
         low, high, rates: lowest and highest rate, and how many.
         seeds: at least two.
         steps: of each run.
-    Raises: ValueError for what is out of its range, an argument that the model does not have, or rates that do not hold
-        the best one of every size.
+    Raises: ValueError for what is out of its range, an argument that the model does not have, a size at which no rate
+        lowers the loss, or rates that do not hold the best one of every size.
 
     >>> from hyperjax.tasks import wine
     >>> result = transfer(wine(), Recipe(optimizer="sgd"), "data", (0.3, 0.6, 1), rates=8, steps=20, seeds=(0, 1))
@@ -134,8 +134,11 @@ def transfer(
     seeds = seeds_of(seeds)
     require(len(seeds) > 1, f"seeds must be at least two, got {seeds}")
     task.require_arrays("a test of transfer")
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe must be a Recipe or None, got {recipe!r}")
     recipe = recipe or Recipe()
     given = sizes if sizes is not None else (32, 64, 128, 256) if over == "width" else (0.125, 0.25, 0.5, 1.0)
+    require(np.iterable(given), f"sizes must be at least three, got {given!r}")
     ordered = sorted(given)
     require(len(set(ordered)) > 2, f"sizes must be at least three, got {list(given)}")
     made = [_wider(task, recipe, name, size) if over == "width" else (_less(task, size), recipe) for size in ordered]
@@ -144,6 +147,11 @@ def transfer(
         runs = RateRuns(own, changed, seeds, steps)
         population = RatePopulation(runs, low, high, rates)
         curve = population.curve
+        require(
+            curve.progress[curve.best].min() > 0,
+            f"low and high must hold a rate that lowers the loss of every seed, got {low:g} and {high:g}, where none "
+            f"does so for the {over} {size:g}",
+        )
         require(
             0 < curve.means.argmax() < len(curve.rates) - 1,
             f"low and high must have the best rate between them, got {low:g} and {high:g} with the best at an end of "

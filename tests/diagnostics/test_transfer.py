@@ -1,5 +1,8 @@
 """Where a rate is known to carry over it is said to, and where it is known to move."""
 
+import sys
+import types
+
 import jax
 import numpy as np
 import pytest
@@ -95,6 +98,19 @@ def test_the_parts_of_it():
     assert recipe.model == {"widths": (48, 48)}
 
 
+@pytest.mark.parametrize("seed", [-np.arange(1, 9) / 10, -np.arange(9, 1, -1) / 10])
+def test_a_size_at_which_a_seed_learns_nothing_is_named(monkeypatch, seed):
+    """The others learn most at a rate in the middle; nothing is trained."""
+    module, rates = sys.modules["hyperjax.diagnostics.transfer"], np.geomspace(1e-4, 10, 8)
+    others = np.array([0.1, 0.5, 1.0, 2.0, 1.5, 0.5, 0.2, 0.1])
+    curve = RateCurve(rates, np.stack([others, others, seed], 1))
+    monkeypatch.setattr(module, "RateRuns", lambda *_: None)
+    monkeypatch.setattr(module, "RatePopulation", lambda *_: types.SimpleNamespace(curve=curve))
+    message = "low and high must hold a rate that lowers the loss of every seed, got 0.0001 and 10, where none does so"
+    with pytest.raises(ValueError, match=f"{message} for the width 16"):
+        transfer(classes(), sizes=(16, 32, 64), rates=8, seeds=(0, 1, 2))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -105,8 +121,10 @@ def test_the_parts_of_it():
         ({"name": "breadth"}, "name must be one of .*width"),
         ({"seeds": (0,)}, "seeds must be at least two"),
         ({"low": 2.0, "high": 1.0}, "low must be below high"),
+        ({"sizes": 64}, "sizes must be at least three, got 64"),
+        ({"recipe": "sgd"}, "recipe must be a Recipe or None, got 'sgd'"),
     ],
 )
 def test_bad_arguments_are_named(given, message):
     with pytest.raises(ValueError, match=message):
-        transfer(classes(), hj.Recipe(batch_size=8), **given)
+        transfer(classes(), **({"recipe": hj.Recipe(batch_size=8)} | given))
