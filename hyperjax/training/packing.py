@@ -74,8 +74,8 @@ def global_norm(trees: Sequence[jax.Array]) -> jax.Array:
     5.0
     """
     total = jnp.asarray(sum(_sum_of_squares(leaf) for leaf in trees))
-    positive = total > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, total, 1.0)), 0.0)
+    zero = total == 0  # where the root has no derivative; what is no number stays none
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, total)))
 
 
 def _sum_of_squares(leaf: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ import itertools
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -136,6 +137,18 @@ def test_a_member_that_diverges_is_marked_and_its_neighbours_do_not_notice(layou
     finite = np.isfinite(burst.losses) & np.isfinite(burst.gradient_norms)
     assert finite[:-1].all() and np.isnan(burst.score)
     assert burst.finished and burst.steps_done == burst.diverged_at
+
+
+def test_a_gradient_that_is_no_number_is_seen_where_the_loss_is_finite():
+    """The root of 0 has no slope: 0 times infinity. Nothing is added to the weights."""
+
+    def objective(model, batch, key):
+        return jnp.mean(model(batch[0]) ** 2) + jnp.sqrt(0.0 * jnp.sum(model(batch[0])))
+
+    task = classes(loss=None, metrics={}, objective=objective)
+    run = hj.fit(task, hj.Recipe(epochs=1))
+    assert run.diverged_at == 0 and np.isfinite(run.losses).all() and np.isnan(run.gradient_norms).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights(run)))
 
 
 def test_seeds_vary_fastest_and_give_every_recipe_the_same_streams():
