@@ -1,12 +1,12 @@
 """Whether batch sizes differ in what is learnt: paired runs of equal epochs."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hyperjax.batching import scale_learning_rate
-from hyperjax.schedules import Schedule
+from hyperjax.schedules import Length, Schedule, fraction
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.training.fitting import fit_population
@@ -30,13 +30,15 @@ def paired_runs(
 ) -> tuple[Generalization, ...]:
     """Train with each batch size and several seeds, for as many epochs, the rate scaled from the size in use.
 
+    A warm-up, and a start of the average, that the recipe counts in steps take the same share of each run.
+
     Args:
         task: with a validation set.
         recipe: its rate is tuned for batches of `in_use`.
         batch_sizes: to compare; seeds: runs of each, at least 2.
     """
     sizes = list(dict.fromkeys([in_use, *batch_sizes]))
-    recipes = [_scaled(recipe, in_use, size) for size in sizes]
+    recipes = [_scaled(task, recipe, in_use, size) for size in sizes]
     scores = fit_population(task, recipes, range(seeds)).scores.reshape(len(sizes), seeds)
     sign = 1.0 if task.direction == "max" else -1.0
     found = []
@@ -47,9 +49,15 @@ def paired_runs(
     return tuple(sorted(found))
 
 
-def _scaled(recipe: Recipe, in_use: int, size: int) -> Recipe:
-    changed = recipe.replace(batch_size=size)
-    if isinstance(recipe.learning_rate, Schedule):
-        return changed
-    rule = "linear" if recipe.optimizer in LINEAR else "sqrt"
-    return changed.replace(learning_rate=float(scale_learning_rate(recipe.learning_rate, in_use, size, rule)))
+def _scaled(task: Task, recipe: Recipe, in_use: int, size: int) -> Recipe:
+    changes: dict[str, Any] = {"batch_size": size, "micro_batches": min(recipe.micro_batches, size)}
+    if size != in_use:
+        steps = int(recipe.lower(task)[0].steps)
+        for name in ("warmup", "average_start"):
+            length = getattr(recipe, name)
+            if length and not isinstance(length, Length):
+                changes[name] = fraction(min(length / steps, 1.0))
+    if not isinstance(recipe.learning_rate, Schedule):
+        rule = "linear" if recipe.optimizer in LINEAR else "sqrt"
+        changes["learning_rate"] = float(scale_learning_rate(recipe.learning_rate, in_use, size, rule))
+    return recipe.replace(**changes)

@@ -44,16 +44,17 @@ class Timing(NamedTuple):
 class StepCost:
     """Training steps with batches of one size, as a run of the recipe takes them, without validation.
 
-    They go with a learning rate of 0, so that no rate is too high for what is measured.
+    They go with a learning rate of 0, so that no rate is too high for what is measured, and no warm-up too long.
 
     Args:
-        task, recipe: of the run; batch_size: instead of the recipe's.
+        task, recipe: of the run; batch_size: instead of the recipe's, of which there are no more micro-batches.
     """
 
     def __init__(self, task: Task, recipe: Recipe, batch_size: int):
-        (settings,), structure = lower_together([recipe.replace(batch_size=batch_size)], task)
-        still = jax.tree.map(lambda leaf: np.asarray(leaf) * 0, settings.learning_rate)
-        settings = replace(settings, learning_rate=still, steps=np.int32(_FOREVER))
+        still = recipe.replace(learning_rate=0.0, schedule="constant", schedule_arguments={}, warmup=0)
+        parts = min(recipe.micro_batches, batch_size)
+        (settings,), structure = lower_together([still.replace(batch_size=batch_size, micro_batches=parts)], task)
+        settings = replace(settings, steps=np.int32(_FOREVER))
         self.batch_size = batch_size
         steps = min(max(EXAMPLES_A_CALL // batch_size, 4), 64)
         self._trainer = Trainer(task, structure, settings, steps, "map", steps)

@@ -9,7 +9,7 @@ import pytest
 import hyperjax as hj
 from hyperjax.diagnostics import NoiseScale, batch_cost
 from hyperjax.diagnostics.batch_cost import BatchCost, BatchSize, _advice
-from hyperjax.diagnostics.batch_generalization import Generalization, paired_runs
+from hyperjax.diagnostics.batch_generalization import Generalization, _scaled, paired_runs
 from hyperjax.diagnostics.largest_batch import CLOSE, largest_batch
 from hyperjax.diagnostics.step_cost import Memory, MemoryWatch, StepCost, Timing
 from hyperjax.statistics import Interval, mean_interval
@@ -81,6 +81,30 @@ def test_a_step_is_timed_without_its_compilation_and_whatever_its_rate(wide, mon
     start = step._trainer.init.compile(step._settings, step._root)(step._settings, step._root)
     after, record = step._compiled()(start, step._settings, step._root, step._data, np.int32(0))
     assert int(after.step[0]) == 64 and np.isfinite(np.asarray(record.loss)).all()
+
+
+def test_a_recipe_for_larger_and_more_steps_is_measured_too(wide):
+    assert StepCost(wide, hj.Recipe(batch_size=64, micro_batches=16), 8)._trainer.structure.micro_batches == 8
+    falling = hj.schedules.linear(0.1, 0.0, hj.fraction(0.5))
+    # Ten epochs are 80 steps with batches of 32, and 10 with all examples.
+    for recipe in (hj.Recipe(learning_rate=falling), hj.Recipe(schedule="cosine_decay", warmup=20)):
+        settings = StepCost(wide, recipe, 256)._settings
+        assert not np.any(settings.learning_rate) and settings.shape is None
+
+
+def test_batches_of_another_size_warm_up_for_the_same_share_of_the_run():
+    task, recipe = classes(), hj.Recipe(batch_size=8, epochs=10, warmup=15, micro_batches=4, average=0.9)
+    recipe = recipe.replace(average_start=30)  # of 60 steps
+    assert _scaled(task, recipe, 8, 8) == recipe
+    for size, steps in ((2, 230), (46, 10)):
+        scaled = _scaled(task, recipe, 8, size)
+        settings, structure = scaled.lower(task)
+        assert int(settings.steps) == steps
+        assert scaled.warmup == hj.fraction(0.25) and scaled.average_start == hj.fraction(0.5)
+        assert structure.micro_batches == min(4, size)
+    whole = recipe.replace(warmup=60)
+    _scaled(task, whole, 8, 33).lower(task)
+    assert _scaled(task, recipe.replace(warmup=hj.epochs(1)), 8, 33).warmup == hj.epochs(1)
 
 
 def test_memory_that_something_takes_is_seen():
