@@ -58,7 +58,7 @@ class BatchCost(Diagnostic):
         memory_free: bytes that a program may need beside its arguments; None: nothing tells.
         memory_measured: what `memory_grown` is of: the "device", the "process" (of which memory that it had before is
             used again, so that it is a lower bound), or "nowhere".
-        largest: the largest batch that fits; None where nothing tells.
+        largest: the largest batch that fits; None where nothing tells, or not even one example does.
         examples: in the training set, which no batch is larger than.
         critical_batch: of the noise scale, see `NoiseScale`.
         advice: by throughput, by the noise scale, by both together ("time"), and by generalization where measured.
@@ -102,15 +102,19 @@ class BatchCost(Diagnostic):
                 f"The reasons disagree by a factor of {plain(self.disagreement)}: {low.by} is for {low.batch_size}, "
                 f"{high.by} for {high.batch_size}."
             )
-        else:
+        elif len(self.advice) > 1:
             said.append("The reasons agree to a factor of 2.")
         if self.unsteady > UNSTEADY:
             said.append(
                 f"The machine was busy: calls of one size differed by up to {plain(self.unsteady)} times, so times are "
                 "rough."
             )
-        if self.largest is None:
+        if self.memory_free is None:
             said.append("Nothing tells how much memory is free.")
+        elif any(each.memory is None for each in self.costs):
+            said.append("Nothing tells how much memory batches need.")
+        elif self.largest is None:
+            said.append("Not even one example fits.")
         elif self.largest == self.examples:
             said.append(f"Even all {self.examples} training examples fit as one batch.")
         else:
@@ -175,8 +179,8 @@ def batch_cost(
             adaptive rules), for as many epochs.
         seeds: of those runs, at least 2.
         memory: bytes that a program may need; None: what is free.
-    Raises: ValueError for batch sizes out of range, a recipe whose batch size grows, `generalization` without a
-        validation set, data that are streamed.
+    Raises: ValueError for batch sizes out of range, what is no recipe, one whose batch size grows or that does not fit
+        the task, `generalization` without a validation set, data that are streamed.
 
     >>> from flax import nnx
     >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
@@ -186,17 +190,20 @@ def batch_cost(
     ([16, 64], 64)
     """
     require_task(task)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe must be a Recipe, got a {type(recipe).__name__}")
+    if recipe.batch_ramp:
+        raise ValueError(f"recipe must have one batch size, got batch_ramp={dict(recipe.batch_ramp)}")
     available = task.size("train")
     in_use = available if recipe.batch_size == "full" else int(recipe.batch_size)
     sizes = _sizes(task, batch_sizes, in_use)
+    recipe.lower(task)
     if memory is not None:
         one_number("memory", memory, 0.0, open_low=True)
     if generalization:
         require(positive_integer("seeds", seeds) > 1, f"seeds must be at least 2, got {seeds}")
         if "validation" not in task.data:
             raise ValueError(f"generalization must be False for {task.name}, which has no validation set; got True")
-    if noise is None:
-        noise = noise_scale(task, recipe, seed=seed, hessian=False)
 
     def step(size: int) -> StepCost:
         made = StepCost(task, recipe, size)
@@ -205,6 +212,8 @@ def batch_cost(
 
     with ThreadPoolExecutor(COMPILING) as pool:
         steps = list(pool.map(step, sizes))
+    if noise is None:
+        noise = noise_scale(task, recipe, seed=seed, hessian=False)
     free = steps[0].free() if memory is None else int(memory)
     needed: dict[int, Memory | None] = {one.batch_size: one.memory() for one in steps}
 
@@ -244,7 +253,7 @@ def _sizes(task: Task, given: Sequence[int] | None, in_use: int) -> list[int]:
     available = task.size("train")
     if given is None:
         powers = [SMALLEST << i for i in range(SIZES) if SMALLEST << i <= available]
-        return sorted({*powers, min(in_use, available)})
+        return sorted({*powers, in_use})
     sizes = [positive_integer("batch_sizes", size) for size in given]
     require(len(sizes) > 0, "batch_sizes must hold at least one, got none")
     require(

@@ -1,5 +1,6 @@
 """Nothing that does not fit ever runs, and what is advised follows from what was measured."""
 
+import importlib
 import itertools
 import math
 
@@ -15,6 +16,7 @@ from hyperjax.diagnostics.step_cost import Memory, MemoryWatch, StepCost, Timing
 from hyperjax.statistics import Interval, mean_interval
 from tests.training.made import classes
 
+MODULE = importlib.import_module(BatchCost.__module__)  # the package has the function under its name
 WIDTH = 2048
 RECIPE = hj.Recipe(optimizer="sgd", learning_rate=1e38, batch_size=8, epochs=1, model={"width": WIDTH})
 CRITICAL = Interval(20.0, 10.0, 30.0)
@@ -160,12 +162,23 @@ def test_disagreement_is_said():
     found = result()
     assert found.disagreement == 64
     assert "disagree by a factor of 64: noise scale is for 8, throughput for 512." in found.answer
-    assert "agree to a factor of 2" in result(advice=found.advice[:1]).answer
+    assert "agree to a factor of 2" in result(advice=found.advice[:1] * 2).answer
+    assert "agree" not in result(advice=found.advice[:1]).answer
     assert "busy" not in found.answer
     unsteady = found.costs[0]._replace(seconds=Timing(2e-3, 1e-3, 3e-3), examples_a_second=4000.0)
     assert "differed by up to 3 times" in result(costs=(unsteady, found.costs[1])).answer
     assert _advice((unsteady,), CRITICAL, 8, ())[0].reason.startswith("8,000 examples a second")  # of the fastest call
     assert "Even all 1000 training examples fit" in result(largest=1000).answer
+
+
+def test_that_nothing_fits_is_said():
+    costs = tuple(each._replace(seconds=None, examples_a_second=None) for each in result().costs)
+    found = result(costs=costs, advice=(), largest=None)
+    assert found.answer == "Batch sizes for made on cpu, with 8 in use: none fits. Not even one example fits."
+    unknown = result(largest=None, memory_free=None)
+    assert unknown.answer.endswith("Nothing tells how much memory is free.")
+    costs = tuple(each._replace(memory=None) for each in result().costs)
+    assert result(costs=costs, largest=None).answer.endswith("Nothing tells how much memory batches need.")
 
 
 def test_what_generalizes_is_advised_only_where_it_is_shown():
@@ -195,3 +208,31 @@ def test_what_generalizes_is_advised_only_where_it_is_shown():
 def test_what_cannot_be_measured_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         batch_cost(classes(), hj.Recipe(batch_size=8), **given)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("sgd", "recipe must be a Recipe, got a str"),
+        (hj.Recipe(batch_ramp={"epochs": (2,)}), "recipe must have one batch size, got batch_ramp="),
+        (hj.Recipe(loss="huber"), "loss .for a target of kind .classes.. must be one of"),
+        (hj.Recipe(batch_size=47), "batch_size must be at most the 46 training examples of made, got 47"),
+        (hj.Recipe(epochs=1, warmup=3), "warmup must be at most the run's 2 steps"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused_before_anything_is_measured(monkeypatch, recipe, message):
+    monkeypatch.setattr(MODULE, "noise_scale", lambda *a, **named: pytest.fail("measured"))
+    monkeypatch.setattr(StepCost, "memory", lambda step: pytest.fail("compiled"))
+    for noise in (None, NOISE):
+        with pytest.raises(ValueError, match=message):
+            batch_cost(classes(), recipe, noise=noise)
+
+
+def test_sizes_that_cannot_be_are_seen_before_the_noise_is_measured(monkeypatch):
+    def refuse(*given):
+        raise ValueError("no such size")
+
+    monkeypatch.setattr(MODULE, "noise_scale", lambda *a, **named: pytest.fail("measured"))
+    monkeypatch.setattr(MODULE, "StepCost", refuse)
+    with pytest.raises(ValueError, match="no such size"):
+        batch_cost(classes(), hj.Recipe())
