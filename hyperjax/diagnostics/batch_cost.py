@@ -1,7 +1,7 @@
 """What batch sizes cost in time and memory, which is the largest that fits, and which to take."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -22,6 +22,7 @@ from hyperjax.tasks.task import require_task
 from hyperjax.training.recipe import Recipe
 
 ENOUGH = 0.9  # of the best throughput
+CLEARLY_FEWER = 3  # runs that diverge
 UNSTEADY = 2.0  # times, between calls of the same program
 SMALLEST, SIZES = 8, 8  # batch sizes that are tried unless somebody names some
 COMPILING = 2  # programs at a time
@@ -62,7 +63,7 @@ class BatchCost(Diagnostic):
         examples: in the training set, which no batch is larger than.
         critical_batch: of the noise scale, see `NoiseScale`.
         advice: by throughput, by the noise scale, by both together ("time"), and by generalization where measured.
-        generalization: of paired runs; empty where they were not asked for.
+        generalization: of paired runs; empty where they were not asked for, or the size in use does not fit.
         metric: that those runs are ranked by.
     """
 
@@ -231,7 +232,7 @@ def batch_cost(
         size = one.batch_size
         costs.append(BatchSize(size, timing, one.compile_seconds, rate, needed[size], grown, variance / size))
     known = free is not None and all(each is not None for each in needed.values())
-    trained = _trained(task, recipe, costs, in_use, seeds) if generalization else ()
+    trained = _trained(task, recipe, costs, in_use, seeds, fits) if generalization else ()
     return BatchCost(
         task=task.name,
         device=jax.devices()[0].device_kind,
@@ -264,8 +265,11 @@ def _sizes(task: Task, given: Sequence[int] | None, in_use: int) -> list[int]:
 
 
 def _trained(
-    task: Task, recipe: Recipe, costs: Sequence[BatchSize], in_use: int, seeds: int
+    task: Task, recipe: Recipe, costs: Sequence[BatchSize], in_use: int, seeds: int, fits: Callable[[int], bool]
 ) -> tuple[Generalization, ...]:
+    """Runs with some of the sizes; none where the size in use, which all are held against, does not fit."""
+    if not fits(in_use):
+        return ()
     fitting = [each.batch_size for each in costs if each.seconds is not None]
     places = np.unique(np.linspace(0, len(fitting) - 1, min(4, len(fitting))).round().astype(int))
     return paired_runs(task, recipe, [fitting[place] for place in places], in_use, seeds)
@@ -303,19 +307,31 @@ def _advice(
             reason += f"; {between[0]} to {between[1]} by the interval of the noise scale"
         found.append(Advice("time", quickest(critical.mean), reason))
     if trained:
-        found.append(_by_generalization(trained, in_use))
+        found += _by_generalization(trained, in_use)
     return tuple(found)
 
 
-def _by_generalization(trained: Sequence[Generalization], in_use: int) -> Advice:
-    alive = [each for each in trained if not math.isnan(each.gain.mean)]
-    better = [each for each in alive if each.gain.low > 0]
+def _by_generalization(trained: Sequence[Generalization], in_use: int) -> tuple[Advice, ...]:
+    """The size that is shown better and loses no more runs, else one that loses clearly fewer, else the one in use."""
+    base = next(each for each in trained if each.batch_size == in_use)
+    alive = [each for each in trained if not math.isnan(each.score.mean)]
+    if not alive:
+        return ()
     worse = [each.batch_size for each in alive if each.gain.high < 0]
+    lost = [f"{each.diverged} with {each.batch_size}" for each in trained if each.diverged]
     gone = f"; {', '.join(map(str, worse))} shown worse" if worse else ""
+    gone += f"; runs that diverged: {', '.join(lost)}" if lost else ""
+    better = [each for each in alive if each.gain.low > 0 and each.diverged <= base.diverged]
+    steadier = [each for each in alive if base not in alive or base.diverged - each.diverged >= CLEARLY_FEWER]
+    size, reason = in_use, "no size is shown better"
     if better:
         best = max(better, key=lambda each: each.gain.mean)
-        return Advice("generalization", best.batch_size, f"shown better by {ranged(best.gain)}{gone}")
-    return Advice("generalization", in_use, f"no size is shown better{gone}")
+        size, reason = best.batch_size, f"shown better by {ranged(best.gain)}"
+    elif steadier:
+        # The rate is tuned for the size in use: of those that lose as few, the nearest.
+        steady = min(steadier, key=lambda each: (each.diverged, abs(math.log(each.batch_size / in_use))))
+        size, reason = steady.batch_size, "fewer runs diverge"
+    return (Advice("generalization", size, f"{reason}{gone}"),)
 
 
 def _megabytes(count: int) -> str:

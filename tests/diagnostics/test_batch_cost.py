@@ -9,7 +9,7 @@ import pytest
 
 import hyperjax as hj
 from hyperjax.diagnostics import NoiseScale, batch_cost
-from hyperjax.diagnostics.batch_cost import BatchCost, BatchSize, _advice
+from hyperjax.diagnostics.batch_cost import BatchCost, BatchSize, _advice, _trained
 from hyperjax.diagnostics.batch_generalization import Generalization, _scaled, paired_runs
 from hyperjax.diagnostics.largest_batch import CLOSE, largest_batch
 from hyperjax.diagnostics.step_cost import Memory, MemoryWatch, StepCost, Timing
@@ -20,6 +20,7 @@ MODULE = importlib.import_module(BatchCost.__module__)  # the package has the fu
 WIDTH = 2048
 RECIPE = hj.Recipe(optimizer="sgd", learning_rate=1e38, batch_size=8, epochs=1, model={"width": WIDTH})
 CRITICAL = Interval(20.0, 10.0, 30.0)
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
 NOISE = NoiseScale("made", (0, 1, 2), (CRITICAL,) * 3, (), (4.0, 3.0, 2.0), 8, CRITICAL, None, (), "", 1, 256, None)
 
 
@@ -193,6 +194,40 @@ def test_what_generalizes_is_advised_only_where_it_is_shown():
     assert worse[-1].reason == "no size is shown better; 512 shown worse"
     better = _advice([made(32, 1.0)], Interval(*[math.nan] * 3), 32, [base, trained(8, 0.1, 0.2)])
     assert better[-1][:2] == ("generalization", 8)
+
+
+def test_runs_that_diverged_count_against_a_size():
+    """The base lost 1 of 5 runs. What lost more is not better whatever its survivors gain."""
+
+    def advised(*trained):
+        costs = [made(32, 1.0)]
+        return {each.by: each for each in _advice(costs, UNKNOWN, 32, trained)}.get("generalization")
+
+    def trained(size, diverged, gain=(0.1, 0.05, 0.15), score=0.9):
+        return Generalization(size, 0.1, Interval(score, 0.8, 1.0), Interval(*gain), diverged)
+
+    base = trained(32, 1, (0.0, 0.0, 0.0))
+    found = advised(base, trained(8, 3))
+    assert found[1:] == (32, "no size is shown better; runs that diverged: 1 with 32, 3 with 8")
+    found = advised(base, trained(8, 3), trained(16, 1, (0.06, 0.05, 0.07)))
+    assert found.batch_size == 16 and found.reason.startswith("shown better by 0.06")
+    lost = Generalization(32, 0.1, UNKNOWN, Interval(0.0, 0.0, 0.0), 5)
+    found = advised(lost, trained(8, 0, UNKNOWN), trained(16, 0, UNKNOWN), trained(64, 4, UNKNOWN))
+    assert found[1:] == (16, "fewer runs diverge; runs that diverged: 5 with 32, 4 with 64")
+    # One run that is left tells nothing of a gain, but four that are lost do.
+    found = advised(trained(32, 4, (0.0, 0.0, 0.0)), trained(8, 0, (0.1, -math.inf, math.inf)))
+    assert found[1:] == (8, "fewer runs diverge; runs that diverged: 4 with 32")
+    assert advised(lost, lost._replace(batch_size=8)) is None
+
+
+def test_only_what_fits_is_trained(monkeypatch):
+    asked = []
+    monkeypatch.setattr(MODULE, "paired_runs", lambda *given: asked.append(given[2:]) or ())
+    costs = [made(8, 1.0), made(16, 1.0), made(32, 1.0)._replace(seconds=None)]
+    _trained(None, None, costs, 8, 3, lambda size: size < 32)
+    _trained(None, None, costs, 4, 3, lambda size: size < 32)  # it was not measured
+    _trained(None, None, costs, 32, 3, lambda size: size < 32)
+    assert asked == [([8, 16], 8, 3), ([8, 16], 4, 3)]
 
 
 @pytest.mark.parametrize(
