@@ -8,7 +8,10 @@ import pytest
 import hyperjax as hj
 from hyperjax.cli import main
 from hyperjax.diagnostics import Curve, Diagnosis, Times, diagnose
+from hyperjax.diagnostics.curves.advice import advise
 from hyperjax.diagnostics.curves.noise import cycles, falling, replicates, smoother
+from hyperjax.diagnostics.curves.seen import Seen
+from hyperjax.diagnostics.curves.signs import NOTHING
 from tests.training.made import classes
 
 EPOCHS = np.arange(1, 61)
@@ -136,6 +139,26 @@ def test_a_run_read_back_and_one_alone(runs):
     for wrong in ("run", [], hj.training.Runs([])):
         with pytest.raises(ValueError, match="source must be"):
             diagnose(wrong)
+
+
+def test_a_loss_that_only_rises_wants_a_lower_rate():
+    given = Curve(EPOCHS - 1, FALL + 0.01 * NOISE[0], 0.5 + 0.05 * EPOCHS + 0.003 * NOISE[1], unit="epoch")
+    (finding,) = (f for f in diagnose(given).findings if f.name == "overfitting")
+    assert finding.at == 0
+    assert finding.changes == {"learning_rate": Times(1 / 3)}
+    assert finding.advice.startswith("it rises from the beginning: learning_rate x 0.33")
+    known = Curve(given.steps, given.train, given.validation, unit="epoch", recipe=hj.Recipe(learning_rate=0.3))
+    assert diagnose(known).apply().learning_rate == pytest.approx(0.1)
+
+
+def test_only_widths_are_doubled():
+    model = {"width": 8, "widths": (4, 4), "hidden": [3], "layers": 2, "vocabulary": 100, "shape": (8, 8, 1)}
+    seen = Seen(curve(FALL, recipe=hj.Recipe(model=model)))
+    words, changes = advise("underfitting", seen, NOTHING)
+    assert changes == {"model": {**model, "hidden": (6,), "width": 16, "widths": (8, 8)}}
+    assert "layers" not in words
+    deep = Seen(curve(FALL, recipe=hj.Recipe(model={"layers": 2})))
+    assert advise("underfitting", deep, NOTHING)[1] == {}
 
 
 def test_changes_meet_a_recipe():

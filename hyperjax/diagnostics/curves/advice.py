@@ -15,6 +15,7 @@ from hyperjax.training.recipe import Recipe
 Advice = tuple[str, dict[str, Any]]
 _DECAY = 1.0  # above it decoupled decay rules the weights of most networks
 _DROPOUT = 0.6
+_WIDTHS = ("hidden", "hidden_size", "hidden_sizes", "channels")
 
 
 def advise(name: str, seen: Seen, sign: Sign) -> Advice:
@@ -68,13 +69,16 @@ def _too_slow(seen: Seen, sign: Sign) -> Advice:
 
 
 def _overfitting(seen: Seen, sign: Sign) -> Advice:
-    recipe, turn = seen.curve.recipe, sign.at or seen.end
-    changes: dict[str, Any] = {"epochs": Times(turn / seen.end)} if seen.end > 0 else {}
+    recipe, turn = seen.curve.recipe, seen.end if sign.at is None else sign.at
+    if turn <= 0:  # no epochs are no run
+        words, lower = _times_rate(seen, 1 / 3, "it rises from the beginning: ")
+        return f"{words}; then weight_decay x 3, dropout + 0.1, or more data", lower
+    changes: dict[str, Any] = {"epochs": Times(turn / seen.end)}
     if recipe is not None and seen.curve.unit == "epoch":
         changes = {"epochs": math.ceil(turn) if turn >= 1 else short(turn)}
-    words = f"stop there: {_one(recipe, changes, 'epochs')}" if changes else "stop there"
+    patience = max(3, math.ceil(turn / 3)) if turn < 1e6 else 10
     return (
-        f"{words}, or early_stopping={{'patience': {max(3, math.ceil(turn / 3)) if turn < 1e6 else 10}}} to keep the "
+        f"stop there: {_one(recipe, changes, 'epochs')}, or early_stopping={{'patience': {patience}}} to keep the "
         "best weights; then weight_decay x 3, dropout + 0.1, or more data",
         changes,
     )
@@ -87,7 +91,8 @@ def _underfitting(seen: Seen, sign: Sign) -> Advice:
         return "less regularization, dropout x 0.25, weight_decay x 0.1; else a model twice as wide", changes
     if lighter := _lighter(recipe):
         return _spoken(recipe, lighter, "less regularization: "), lighter
-    wider = {name: _doubled(value) for name, value in recipe.model.items() if _doubled(value) != value}
+    widths = {name: value for name, value in recipe.model.items() if "width" in name or name in _WIDTHS}
+    wider = {name: _doubled(value) for name, value in widths.items() if _doubled(value) != value}
     if wider:
         return f"a wider model: model={wider}", {"model": {**recipe.model, **wider}}
     return "a wider model (the recipe's `model`, e.g. twice the widths), or inputs that tell more", {}
