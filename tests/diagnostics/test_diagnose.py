@@ -1,6 +1,7 @@
 """Diagnoses are right where the truth is known: faults written down by hand, and planted in runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +140,17 @@ def test_a_run_read_back_and_one_alone(runs):
     for wrong in ("run", [], hj.training.Runs([])):
         with pytest.raises(ValueError, match="source must be"):
             diagnose(wrong)
+
+
+@pytest.mark.parametrize("end", [{"diverged_at": 11}, {"finished": False}])
+def test_a_run_that_ends_within_an_epoch_is_as_long_as_it_was(runs, end):
+    """46 examples in batches of 8 are 6 steps an epoch; of 11 steps only the first epoch was validated."""
+    run = runs[0]
+    parts = {name: getattr(run, name)[:11] for name in ("steps", "losses", "gradient_norms", "update_norms")}
+    parts |= {"epochs": run.epochs[:1], "metrics": {name: values[:1] for name, values in run.metrics.items()}}
+    told = Curve.of(replace(run, **parts, steps_done=11, **end))
+    np.testing.assert_allclose(told.steps, np.arange(1, 12) / 6)
+    assert told.diverged_at == (pytest.approx(11 / 6) if "diverged_at" in end else None)
 
 
 def test_a_loss_that_only_rises_wants_a_lower_rate():

@@ -107,8 +107,10 @@ class Curve:
         if not len(run.steps):  # it was read back, without the record of its steps
             train, epochs = run.metrics["train_loss"], run.epochs
         else:
-            done = float(run.epochs[-1]) / run.steps_done if len(run.epochs) and run.steps_done else 0.0
-            train, epochs = run.losses, (run.steps + 1) * (done or run.recipe.epochs / run.total_steps)
+            done = run.recipe.epochs / run.total_steps
+            if run.finished and not run.diverged and len(run.epochs):  # else the last validation is not the end
+                done = float(run.epochs[-1]) / run.steps_done
+            train, epochs = run.losses, (run.steps + 1) * done
             beside = {"rate": run.in_force("learning_rate"), "gradient_norms": run.gradient_norms}
         if run.diverged and len(train) and np.isfinite(train[-1]):  # the gradient was not, or the step was not recorded
             train, epochs = np.append(train, np.nan), np.append(epochs, np.nextafter(epochs[-1], np.inf))
