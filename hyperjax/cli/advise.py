@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hyperjax.cli.diagnosing import AsJson, Output
-from hyperjax.cli.values import number
+from hyperjax.cli.values import seed_of
 
 EPILOG = (
     "Examples:\n\n"
@@ -30,14 +30,15 @@ def advise(
 ) -> None:
     """Find a first recipe for a task, and say what each of its numbers rests on."""
     from hyperjax.advice import advise as find_recipe
-    from hyperjax.cli.diagnosing import show
+    from hyperjax.cli.diagnosing import make_folder, show
     from hyperjax.cli.programs import keep_compiled_programs
     from hyperjax.tasks import find
 
+    start = seed_of(seed)
     learnt = find(task)
+    make_folder(output)
     keep_compiled_programs(cache)
-    found = find_recipe(learnt, budget, seed=number(seed), metric=metric)  # type: ignore[arg-type] # a text is refused there
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "recipe.json").write_text(found.recipe.to_json(indent=2) + "\n", "utf-8")
+    found = find_recipe(learnt, budget, seed=start, metric=metric)
     show(found, output, as_json)
+    if output is not None:
+        (output / "recipe.json").write_text(found.recipe.to_json(indent=2) + "\n", "utf-8")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hyperjax.cli.diagnosing import AsJson, Output, show
+from hyperjax.cli.diagnosing import AsJson, Output, make_folder, show
 from hyperjax.cli.recipes import BatchSize, Epochs, LearningRate, Optimizer, RecipeFile, recipe_of
 from hyperjax.cli.values import number
 
@@ -51,9 +51,11 @@ def batch_cost(
     if limit is not None:
         one_number("memory", limit, 0.0, open_low=True)
     chosen = recipe_of(recipe, optimizer, learning_rate, batch_size, epochs)
+    learnt = find(task)
+    make_folder(output)
     keep_compiled_programs(cache)
     available = None if limit is None else 1e9 * float(limit)
     found = diagnostics.batch_cost(
-        find(task), chosen, each, generalization=generalization, seeds=repeats, memory=available
+        learnt, chosen, each, generalization=generalization, seeds=repeats, memory=available
     )
     show(found, output, as_json)

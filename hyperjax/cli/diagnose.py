@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hyperjax.cli.diagnosing import AsJson, Output, show
+from hyperjax.cli.diagnosing import AsJson, Output, make_folder, show
 from hyperjax.cli.recipes import recipe_of
 
 EPILOG = (
@@ -39,5 +39,6 @@ def diagnose(
     curve = Curve.read_csv(file)
     if recipe is not None:
         curve.recipe = recipe_of(recipe)
+    make_folder(output)
     result = diagnosed(curve)
     show(result, output, as_json, dict(as_data(result)))

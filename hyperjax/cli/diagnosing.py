@@ -15,6 +15,19 @@ Output = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of words and a table.")]
 
 
+def make_folder(output: Path | None) -> None:
+    """Make the folder of the page before anything is measured, so that nothing is measured for a page that cannot be.
+
+    Args:
+        output: as a command takes it; None: no page.
+    Raises: ValueError for what is no folder that can be written.
+    """
+    from hyperjax.reports.folder import prepare_folder
+
+    if output is not None:
+        prepare_folder(output, overwrite=True)
+
+
 def show(result: "Diagnostic", output: Path | None, as_json: bool, data: dict[str, Any] | None = None) -> None:
     """Print a diagnostic: its answer, then its table; and write its page where one is wanted.
 
@@ -31,7 +44,6 @@ def show(result: "Diagnostic", output: Path | None, as_json: bool, data: dict[st
     from hyperjax.reports.wording import value_text
 
     console = Console(highlight=False, stderr=as_json)
-    page = None if output is None else report(result, output / "report.html")
     if as_json:
         print(json.dumps(result.to_json() if data is None else data, indent=2))
     else:
@@ -45,6 +57,7 @@ def show(result: "Diagnostic", output: Path | None, as_json: bool, data: dict[st
                 table.add_row(*(cell if isinstance(cell, str) else value_text(cell) for cell in row))
             console.print()
             console.print(table)
-    if page is not None:
+    if output is not None:
+        page = report(result, output / "report.html")
         console.print(f"\nWrote {page}", markup=False)
         console.print(f"Next: open {page} in a browser", markup=False)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hyperjax.cli.diagnosing import AsJson, Output, show
+from hyperjax.cli.diagnosing import AsJson, Output, make_folder, show
 from hyperjax.cli.recipes import BatchSize, Optimizer, RecipeFile, recipe_of
 from hyperjax.cli.values import number
 
@@ -42,6 +42,7 @@ def lr_range(
 
     learnt, tried = find(task), recipe_of(recipe, optimizer=optimizer, batch_size=batch_size)
     count = positive_integer("seeds", number(seeds))
+    make_folder(output)
     keep_compiled_programs(True)
     result = lr_range_test(
         learnt,

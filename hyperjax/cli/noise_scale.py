@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hyperjax.cli.diagnosing import AsJson, Output, show
+from hyperjax.cli.diagnosing import AsJson, Output, make_folder, show
 from hyperjax.cli.recipes import BatchSize, Epochs, LearningRate, Optimizer, RecipeFile, recipe_of
 from hyperjax.cli.values import number, seed_of
 
@@ -49,6 +49,8 @@ def noise_scale(
     many = None if examples is None else positive_integer("examples", number(examples))
     moments, start = positive_integer("points", number(points)), seed_of(seed)
     chosen = recipe_of(recipe, optimizer, learning_rate, batch_size, epochs)
+    learnt = find(task)
+    make_folder(output)
     keep_compiled_programs(cache)
     asked: dict[str, Any] = {"points": moments, "examples": many, "method": method, "hessian": hessian, "seed": start}
-    show(diagnostics.noise_scale(find(task), chosen, **asked), output, as_json)
+    show(diagnostics.noise_scale(learnt, chosen, **asked), output, as_json)

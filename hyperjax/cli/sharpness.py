@@ -35,7 +35,7 @@ def sharpness(
 ) -> None:
     """Train a recipe and follow how sharp its loss is, against what its optimizer can bear."""
     from hyperjax.checks import positive_integer
-    from hyperjax.cli.diagnosing import show
+    from hyperjax.cli.diagnosing import make_folder, show
     from hyperjax.cli.programs import keep_compiled_programs
     from hyperjax.diagnostics import sharpness as measure
     from hyperjax.tasks import find
@@ -45,5 +45,6 @@ def sharpness(
     some = None if examples is None else positive_integer("examples", number(examples))
     many = positive_integer("points", number(points))
     learnt = find(task)
+    make_folder(output)
     keep_compiled_programs(cache)
     show(measure(learnt, trained, seed=start, points=many, examples=some), output, as_json)

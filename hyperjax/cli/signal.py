@@ -34,7 +34,7 @@ def signal(
 ) -> None:
     """Train a recipe and look for dead and saturated units, and at the size of gradients and updates, by layer."""
     from hyperjax.checks import positive_integer
-    from hyperjax.cli.diagnosing import show
+    from hyperjax.cli.diagnosing import make_folder, show
     from hyperjax.cli.programs import keep_compiled_programs
     from hyperjax.diagnostics import signal as measure
     from hyperjax.tasks import find
@@ -44,5 +44,6 @@ def signal(
     some = None if examples is None else positive_integer("examples", number(examples))
     many = positive_integer("points", number(points))
     learnt = find(task)
+    make_folder(output)
     keep_compiled_programs(cache)
     show(measure(learnt, trained, seed=start, points=many, examples=some), output, as_json)
