@@ -55,7 +55,5 @@ def batch_cost(
     make_folder(output)
     keep_compiled_programs(cache)
     available = None if limit is None else 1e9 * float(limit)
-    found = diagnostics.batch_cost(
-        learnt, chosen, each, generalization=generalization, seeds=repeats, memory=available
-    )
+    found = diagnostics.batch_cost(learnt, chosen, each, generalization=generalization, seeds=repeats, memory=available)
     show(found, output, as_json)

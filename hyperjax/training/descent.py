@@ -109,10 +109,10 @@ def descend(
         rate: length of the first step, above 0: 0.5 moves a number by at most the factor e^0.5.
         numbers: names of those to move, as `hypergradient` has them; None: all that it can.
         fresh_seeds: that judge at the end; None: the next 8.
-        part, metric: as in `hypergradient`; lower is better.
+        part, metric: as in `hypergradient`; a metric of which less is better.
     Returns: what was tried, the best of it, and what that is worth.
-    Raises: ValueError for a recipe that diverges, a name that is no number with a derivative, and what `hypergradient`
-        refuses.
+    Raises: ValueError for a recipe that diverges, a name that is no number above 0 with a derivative, a metric of which
+        more is better, and what `hypergradient` refuses.
     Source: after Maclaurin, Duvenaud & Adams 2015, arXiv:1502.03492, with steps of backtracked length.
 
     >>> from hyperjax.tasks import digits
@@ -125,11 +125,16 @@ def descend(
     one_number("rate", rate, 0.0, open_low=True)
     chosen = seeds_of(seeds)
     judges = seeds_of(range(max(chosen) + 1, max(chosen) + 1 + FRESH) if fresh_seeds is None else fresh_seeds)
-    program = Differentiated(task, recipe or Recipe(), part, metric)
-    wanted = None if numbers is None else [full_name(name, program.numbers) for name in numbers]
+    program = Differentiated(task, Recipe() if recipe is None else recipe, part, metric)
+    if task.direction_of(metric) == "max":
+        raise ValueError(f"metric must be one of which less is better, got {metric!r}")
+    wanted = list(program.numbers) if numbers is None else [full_name(name, program.numbers) for name in numbers]
     left_out = dict(program.left_out)
     left_out |= {name: NO_LOGARITHM for name, number in program.numbers.items() if number.value <= 0}
-    names = tuple(name for name in wanted or program.numbers if name not in left_out)
+    names = tuple(name for name in wanted if name not in left_out)
+    for name in wanted if numbers is not None else ():
+        if name in left_out:
+            raise ValueError(f"numbers must be above 0 to move, got {name} of {program.numbers[name].value:g}")
     if not names:
         raise ValueError(f"numbers must hold one that is above 0, got {numbers}: {left_out}")
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from hyperjax.checks import require
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
@@ -145,7 +146,8 @@ def hypergradient(
     >>> found.gradient["learning_rate"] < 0, found.left_out["batch_size"]
     (True, 'a count')
     """
-    return Differentiated(task, recipe or Recipe(), part, metric).at(recipe or Recipe(), seeds)
+    recipe = Recipe() if recipe is None else recipe
+    return Differentiated(task, recipe, part, metric).at(recipe, seeds)
 
 
 class Differentiated:
@@ -161,6 +163,7 @@ class Differentiated:
 
     def __init__(self, task: Task, recipe: Recipe, part: str = "validation", metric: str = "loss"):
         require_task(task)
+        require(isinstance(recipe, Recipe), f"recipe must be a Recipe or None, got {recipe!r}")
         self.task, self.recipe, self._metric = task, filled(recipe), metric
         self.unrolled = Unrolled(task, self.recipe, part, metric)
         self._yardstick = lower_together([self.recipe], task)[0][0].loss_arguments

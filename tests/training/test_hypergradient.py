@@ -213,6 +213,7 @@ def test_a_schedule_has_the_numbers_of_its_pieces_and_a_mask_anywhere_has_none()
         ({"part": "tests"}, "part must be one of train, validation, got 'tests'"),
         ({"metric": "accuracy"}, "metric must be one of loss, got 'accuracy'"),
         ({"seeds": 3}, "seeds must hold at least one whole number, got 3"),
+        ({"recipe": "sgd"}, "recipe must be a Recipe or None, got 'sgd'"),
     ],
 )
 def test_what_has_no_derivative_is_refused(given, message):
@@ -226,12 +227,29 @@ def test_what_has_no_derivative_is_refused(given, message):
     [
         ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
         ({"rate": 0.0}, r"rate must be a number in \(0, inf\), got 0.0"),
+        ({"recipe": "sgd"}, "recipe must be a Recipe or None, got 'sgd'"),
+        ({"numbers": []}, r"numbers must hold one that is above 0, got \[\]"),
         ({"numbers": ["learning_rat"]}, "numbers must be among learning_rate, .*; did you mean 'learning_rate'"),
     ],
 )
 def test_what_cannot_be_descended_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        descend(quadratic(), RECIPE, **given)
+        descend(quadratic(), **({"recipe": RECIPE} | given))
+
+
+def test_a_metric_of_which_more_is_better_is_not_descended():
+    def gain(predictions, targets):
+        return 1 - ((predictions - targets) ** 2).mean(-1)
+
+    task = hj.Task(Weights, quadratic().data, loss="squared_error", metrics={"gain": gain})
+    with pytest.raises(ValueError, match="metric must be one of which less is better, got 'gain'"):
+        descend(task, RECIPE, 1, metric="gain")
+
+
+def test_a_number_of_0_that_is_asked_for_is_refused_by_its_name():
+    recipe = RECIPE.replace(optimizer="adam", optimizer_arguments={"b1": 0.0})
+    with pytest.raises(ValueError, match=r"numbers must be above 0 to move, got optimizer_arguments.b1 of 0"):
+        descend(quadratic(), recipe, 1, numbers=["learning_rate", "b1"])
 
 
 @pytest.mark.slow
