@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from flax import nnx
 
 import hyperjax as hj
 from hyperjax.advice import PRIORS, Advice, clock, prior_for
@@ -15,7 +16,7 @@ from hyperjax.advice.candidates import draw, neighbours, offspring
 from hyperjax.advice.comparison import compare
 from hyperjax.advice.description import Description, default_for, describe
 from hyperjax.advice.evidence import evidence_for
-from hyperjax.advice.race import Entry, race
+from hyperjax.advice.race import Entry, best_first, race
 from hyperjax.statistics import mean_interval
 from tests.reports.conftest import make_run
 from tests.training.made import classes
@@ -137,6 +138,47 @@ def test_the_stronger_of_two_defaults_wins(task):
     compared = [compare(task, own, runs) for runs in rivals]
     assert [each.verdict for each in compared] == ["better", "worse"]
     assert _advised(own[0].recipe, own, compared, rivals, "max")[0] == hj.Recipe(epochs=10)
+
+
+def test_by_the_loss_the_test_set_decides_too():
+    rng = np.random.default_rng(0)
+    data = {part: (rng.normal(size=(size, 1)),) * 2 for part, size in (("train", 8), ("validation", 8), ("test", 2500))}
+    task = hj.Task(Line, data, loss="squared_error")
+    own, others = ([trained(factor, seed) for seed in range(3)] for factor in (0.9, 0.6))
+    found = compare(task, own, others)
+    square = float((data["test"][0] ** 2).mean())
+    assert (found.part, found.metric) == ("test", "loss")
+    assert (found.score.mean, found.other.mean) == pytest.approx((0.01 * square, 0.16 * square), rel=1e-4)
+    assert found.gain.mean == pytest.approx(0.15 * square, rel=1e-4), "less is better"
+
+
+def test_by_the_loss_of_an_objective_the_test_set_decides_too():
+    rng = np.random.default_rng(0)
+    data = {part: rng.normal(size=(8, 1)).astype(np.float32) for part in ("train", "validation", "test")}
+
+    def objective(model, batch, key):
+        errors = (model(batch) - batch)[:, 0]
+        return errors**2, {"far": abs(errors)}
+
+    task = hj.Task(Line, data, objective=objective, metrics={"far": "min"}, ranks_by="loss")
+    found = compare(task, [trained(0.9, seed) for seed in range(3)], [trained(0.6, seed) for seed in range(3)])
+    assert (found.part, found.metric) == ("test", "loss")
+    assert found.score.mean == pytest.approx(0.01 * float((data["test"] ** 2).mean()), rel=1e-4)
+
+
+class Line(nnx.Module):
+    """A known factor, as if it had been learnt."""
+
+    def __init__(self, rngs, factor=1.0):
+        self.factor = nnx.Param(np.float32(factor))
+
+    def __call__(self, x):
+        return self.factor[...] * x
+
+
+def trained(factor, seed):
+    run = make_run(hj.Recipe(), seed, direction="min")
+    return dataclasses.replace(run, _model=lambda: Line(None, factor))
 
 
 def test_runs_that_diverge_decide_without_a_mean(task):

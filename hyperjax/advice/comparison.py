@@ -8,7 +8,7 @@ import numpy as np
 
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
-from hyperjax.training.evaluate import evaluate
+from hyperjax.training.evaluate import evaluate, mean_loss
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
@@ -51,9 +51,12 @@ class Comparison(NamedTuple):
 
 
 def compare(task: Task, own: Sequence[Run], others: Sequence[Run]) -> Comparison:
-    """Hold runs of a candidate against as many of a default with the same seeds, on the test set if there is one."""
+    """Hold runs of a candidate against as many of a default with the same seeds, on the test set if there is one.
+
+    The loss is measured there as the task has it, whatever numbers of its own a recipe gave it.
+    """
     name = task.ranking.removeprefix("validation_")
-    part = "test" if "test" in task.data and _measured(task, name) else "validation"
+    part = "test" if "test" in task.data else "validation"
     scores, rival = (np.array([_score(task, run, part, name) for run in runs]) for runs in (own, others))
     gains = (1.0 if task.direction == "max" else -1.0) * (scores - rival)
     return Comparison(
@@ -69,12 +72,7 @@ def compare(task: Task, own: Sequence[Run], others: Sequence[Run]) -> Comparison
     )
 
 
-def _measured(task: Task, name: str) -> bool:
-    """Whether `evaluate` gives what ranks."""
-    return name in task.metrics or (task.objective is not None and not task.metrics)
-
-
 def _score(task: Task, run: Run, part: str, name: str) -> float:
     if part == "validation" or run.diverged:
         return run.score
-    return evaluate(task, run.model, part)[name]
+    return mean_loss(task, run.model, part) if name == "loss" else evaluate(task, run.model, part)[name]

@@ -1,6 +1,7 @@
 """A trained model's metrics over one of a task's sets."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hyperjax import random
+from hyperjax import losses, random
 from hyperjax.checks import one_of
 from hyperjax.models.adapters import as_module, in_mode
 from hyperjax.models.adapters.held import Fixed
@@ -42,10 +43,42 @@ def evaluate(task: Task, model: Any, part: str = "validation") -> dict[str, floa
     if part == "train":
         task.require_arrays("evaluate")
     if task.objective is not None:
-        return _by_objective(task, model, part)
+        means = _means_of_objective(task, model, part)
+        ranking = tuple(task.metrics) or ("loss",)
+        return {name: means[name] for name in (*ranking, *sorted(means)) if name in ranking or name != "loss"}
     inputs, targets = task.arrays[part]
     predictions = predict(model, inputs)
     return {name: float(np.mean(measure(predictions, targets))) for name, measure in task.measures.items()}
+
+
+def mean_loss(task: Task, model: Any, part: str = "validation") -> float:
+    """Mean of what the task minimizes over a set, the model in evaluation mode, the loss with its own defaults.
+
+    Args:
+        task, model, part: as in `evaluate`.
+    Raises: ValueError for a set that the task lacks.
+
+    >>> from hyperjax.tasks import wine
+    >>> task = wine()
+    >>> model = task.factory.build(nnx.Rngs(0))
+    >>> scores = predict(model, task.data["test"][0])
+    >>> by_hand = -np.asarray(jax.nn.log_softmax(scores))[np.arange(len(scores)), task.data["test"][1]].mean()
+    >>> bool(abs(mean_loss(task, model, "test") - by_hand) < 1e-6)
+    True
+    """
+    one_of("part", part, task.data)
+    if part == "train":
+        task.require_arrays("a loss")
+    if task.objective is not None:
+        return _means_of_objective(task, model, part)["loss"]
+    inputs, targets = task.arrays[part]
+    blocks = _blocks((predict(model, inputs), targets))  # since a loss may compare the examples with each other
+    if callable(task.loss):
+        loss: Callable[..., Any] = task.loss
+    else:
+        assert task.loss is not None and task.kind is not None
+        loss = losses.select(0, [task.loss], task.kind)
+    return float(np.average([jnp.mean(loss(*block)) for block in blocks], weights=[_size(block) for block in blocks]))
 
 
 def predict(model: Any, inputs: PyTree) -> np.ndarray:
@@ -64,14 +97,12 @@ def predict(model: Any, inputs: PyTree) -> np.ndarray:
     return np.concatenate([np.asarray(_predict(graph, state, block)) for block in _blocks(inputs)])
 
 
-def _by_objective(task: Task, model: Any, part: str) -> dict[str, float]:
+def _means_of_objective(task: Task, model: Any, part: str) -> dict[str, float]:
     graph, state = _in_evaluation(model)
     blocks = _blocks(task.arrays[part])
     measured = [_measure(Fixed(task.objective), graph, state, block) for block in blocks]
     sizes = [_size(block) for block in blocks]
-    means = {name: float(np.average([each[name] for each in measured], weights=sizes)) for name in measured[0]}
-    ranking = tuple(task.metrics) or ("loss",)
-    return {name: means[name] for name in (*ranking, *sorted(means)) if name in ranking or name != "loss"}
+    return {name: float(np.average([each[name] for each in measured], weights=sizes)) for name in measured[0]}
 
 
 def _in_evaluation(model: Any) -> tuple[nnx.GraphDef[nnx.Module], Any]:
