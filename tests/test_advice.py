@@ -225,6 +225,19 @@ def test_the_race_finds_the_best_and_spends_on_it(monkeypatch):
     assert set(entries[0].runs) == {0, 1, 2, 3}
 
 
+def test_a_race_ranks_by_its_own_seeds(monkeypatch):
+    """What a parent was chosen for counts no more."""
+    monkeypatch.setattr(clock, "now", lambda: 0.0)
+    parent, child = hj.Recipe(learning_rate=0.01), hj.Recipe(learning_rate=0.02)
+    track = Known({hj.Recipe(): 0.4, parent: 0.5, child: 0.7})
+    lucky = Entry(parent, {seed: make_run(parent, seed, 0.99) for seed in (0, 1)})
+    entries = [Entry(hj.Recipe()), lucky, Entry(child)]
+    ranked, used = race(track, entries, entries[0], 2, 2, clock.Clock(60))
+    assert [entry.recipe for entry in ranked] == [child, parent, hj.Recipe()] and used == 4
+    assert lucky.score > ranked[0].score, "it would have won by all of its seeds"
+    assert best_first(entries, "max", range(2, 4)) == ranked and best_first(entries, "max")[0] is lucky
+
+
 def test_candidates_stay_in_their_ranges():
     described = Description("tabular", 1000, 100, 10, 0.0, True)
     prior = PRIORS["tabular"]

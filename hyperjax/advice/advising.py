@@ -40,9 +40,10 @@ def advise(
 
     What people would start from for this kind of task is looked up (`hyperjax.advice.PRIORS`). Then the gradient noise
     scale and the cost of a step say which batch sizes are worth trying, a range test which rates, and a race of
-    candidates the rest: schedule, warm-up, weight decay, dropout, label smoothing, length. All candidates have the same
-    seeds; the best third of each round has more of them, beside the default recipe, which takes part. What each field
-    of the winner is worth is measured by training without it.
+    candidates the rest: schedule, warm-up, weight decay, dropout, label smoothing, length. A second race is of the
+    best and of recipes near them, the finals of its best. Each of the three has seeds of its own, the same for all
+    candidates, and ranks by them alone; the best third of a race's round has more of them, beside the default recipe,
+    which takes part. What each field of the winner is worth is measured by training without it.
 
     At the end the winner and Adam at 1e-3, with batches of 32 and a constant rate, are trained on fresh seeds for the
     same number of epochs, and measured on the test set where there is one. The default is also given the number of
@@ -106,7 +107,7 @@ def advise(
         finalists = [entry for entry in ranked if entry is not known][:FINALISTS]
         again = range(used, used + final_seeds(track.cost(default), clock.left))
         track.extend([known, *finalists], again)
-        best = best_first(finalists, task.direction)[0]
+        best = best_first(finalists, task.direction, again)[0]
     with clock.phase("fields"):
         best, without = _without(track, best, described, again, clock)
     with clock.phase("comparison"):

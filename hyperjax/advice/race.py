@@ -80,6 +80,10 @@ class Entry:
         """Mean of the ranking metric, by validation; NaN when a run diverged."""
         return float(np.mean([run.score for run in self.runs.values()])) if self.runs else math.nan
 
+    def over(self, seeds: Sequence[int]) -> "Entry":
+        """The same with the runs of some seeds alone."""
+        return Entry(self.recipe, {seed: self.runs[seed] for seed in seeds})
+
     def order(self, direction: str) -> tuple[float, float]:
         """Smaller for a better one; of equal scores the smaller validation loss counts."""
         sign = -1.0 if direction == "max" else 1.0
@@ -105,13 +109,13 @@ def race(
         entries: the candidates; default: one of them, which takes part in every round.
         first: of the seeds; seeds: of each round.
         clock: of the advice; a round that would take more than half of what is left is not begun.
-    Returns: those of the last round, best first, and the first seed that none of them had.
+    Returns: those of the last round, best first by this race's seeds, and the first seed that none of them had.
     """
-    going = list(entries)
+    going, begin = list(entries), first
     while True:
         track.extend(going, range(first, first + seeds))
         first += seeds
-        ranked = best_first(going, track.task.direction)
+        ranked = best_first(going, track.task.direction, range(begin, first))
         kept = ranked[: len(going) // KEPT]
         if len(kept) <= FEWEST:
             return ranked, first
@@ -120,9 +124,12 @@ def race(
             return ranked, first
 
 
-def best_first(entries: Sequence[Entry], direction: str) -> list[Entry]:
-    """Entries by their scores; of equals the earlier one first."""
-    return sorted(entries, key=lambda entry: entry.order(direction))
+def best_first(entries: Sequence[Entry], direction: str, seeds: Sequence[int] | None = None) -> list[Entry]:
+    """Entries by their scores with some seeds, or all that each had; of equals the earlier one first.
+
+    Whoever was chosen for its scores has luck in them: only with seeds that all had afterwards is it like the others.
+    """
+    return sorted(entries, key=lambda entry: (entry if seeds is None else entry.over(seeds)).order(direction))
 
 
 def _last(value: float) -> float:
