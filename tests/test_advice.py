@@ -68,6 +68,10 @@ def test_every_number_has_its_evidence(advice):
     assert told["recipe"]["epochs"] == advice.recipe.epochs and told["verdict"] in ("better", "not shown", "worse")
     assert advice.run.recipe == advice.recipe and advice.run.model is not None
     assert advice.verdict == advice.comparison.verdict and advice.verdict.split()[0] in advice.answer
+    fallen = dataclasses.replace(advice, recipe=advice.default, candidate=hj.Recipe(epochs=3), own_length=None)
+    assert fallen.answer.endswith(" It gained nothing over that default, which is the advice.")
+    fallen = dataclasses.replace(fallen, own_length=advice.comparison)
+    assert fallen.answer.endswith(" It gained nothing over one of the two, so that default is the advice.")
 
 
 def test_a_field_that_was_not_tried_alone_is_held_against_the_first_round(task):
@@ -108,6 +112,8 @@ def test_bad_input_is_refused(task):
         hj.advise(task, seed=-1)
     with pytest.raises(ValueError, match="metric"):
         hj.advise(task, metric="f1")
+    with pytest.raises(ValueError, match=r"task must have at least 32 training examples for an advice, got .*train 31"):
+        hj.advise(classes(examples=31))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ class Advice(Diagnostic):
                 f"the gain is {_signed(own.gain)}."
             )
         if self.recipe != self.candidate:
-            compared += " It gained nothing over one of the two, so that default is the advice."
+            one = "that default, which" if self.own_length is None else "one of the two, so that default"
+            compared += f" It gained nothing over {one} is the advice."
         return f"{told} {compared}"
 
     def _gain(self, compared: Comparison) -> str:

@@ -17,6 +17,7 @@ from hyperjax.advice.plan import MOST_CANDIDATES, final_seeds, fresh_seeds, long
 from hyperjax.advice.priors import prior_for
 from hyperjax.advice.race import Entry, Track, best_first, race
 from hyperjax.checks import require
+from hyperjax.diagnostics.unit_gradients import FEWEST
 from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
 from hyperjax.training.recipe import Recipe
@@ -61,8 +62,8 @@ def advise(
         metric: what ranks instead of the task's own, as `hyperjax.study` has it.
         progress: called as `progress(runs done, 0)`: how many there will be is not known beforehand.
     Returns: the advice; `hyperjax.plot` and `hyperjax.report` draw it.
-    Raises: ValueError for a budget that is no time, a task without a validation set, targets of one class, a stream of
-        batches.
+    Raises: ValueError for a budget that is no time, a task without a validation set or with fewer than 32 training
+        examples, targets of one class, a stream of batches.
 
     >>> from hyperjax.tasks import wine
     >>> found = advise(wine(), budget="30s")  # doctest: +SKIP
@@ -154,6 +155,10 @@ def _check(task: Task) -> None:
     task.require_arrays("an advice")
     require(
         "validation" in task.data, f"task must have data['validation'], by which candidates are ranked, got {task!r}"
+    )
+    least = 2 * FEWEST  # of which the noise scale can be measured
+    require(
+        task.size("train") >= least, f"task must have at least {least} training examples for an advice, got {task!r}"
     )
     task.require_classes()
 

@@ -39,7 +39,7 @@ def measure(task: Task, described: Description, prior: Recipe, clock: Clock) -> 
     size, examples = int(prior.batch_size), described.examples
     short = prior.replace(epochs=max(1.0, NOISE["steps"] * size / examples), schedule="constant", warmup=0)
     with clock.phase("noise scale"):
-        looked_at = min(NOISE["examples"], examples) if examples >= 32 else None
+        looked_at = min(NOISE["examples"], examples)
         noise = noise_scale(
             task, short, points=NOISE["points"], steps=NOISE["steps"], examples=looked_at, hessian=False
         )
