@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
 from hyperjax.advice.comparison import Comparison
+from hyperjax.advice.evidence import signed
 from hyperjax.diagnostics import BatchCost, Diagnostic, NoiseScale, RangeTest, Table
 from hyperjax.diagnostics.diagnostic import as_json
 from hyperjax.diagnostics.wording import plain
@@ -172,5 +173,5 @@ def _text(value: Any) -> str:
 def _signed(interval: Interval) -> str:
     if math.isnan(interval.mean):
         return "no number, since a run diverged"
-    mean, low, high = (f"{float(f'{end:.2g}'):+g}" for end in interval)
+    mean, low, high = map(signed, interval)
     return f"{mean} ({low} to {high})"

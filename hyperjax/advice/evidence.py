@@ -77,7 +77,7 @@ def _worth(best: Entry, other: Entry, name: str, direction: str, metric: str) ->
         return f"A run {instead} diverged, or this one did."
     shown = "shown" if gain.low > 0 else "not shown beyond noise"
     return (
-        f"{metric} gains {_signed(gain.mean)} ({_signed(gain.low)} to {_signed(gain.high)}) over the same recipe "
+        f"{metric} gains {signed(gain.mean)} ({signed(gain.low)} to {signed(gain.high)}) over the same recipe "
         f"{instead}, {pairs} paired seeds: {shown}."
     )
 
@@ -112,5 +112,6 @@ def _best_by(scores: list[tuple[float, float]], direction: str) -> str:
     return f"The best candidate with each: {', '.join(f'{v:g}: {plain(score, 4)}' for v, score in best.items())}."
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A number with its sign, to two digits."""
     return f"{float(f'{value:.2g}'):+g}"

@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hyperjax import random
 from hyperjax.training.chunk_store import ChunkStore, Saved
 from hyperjax.training.feeding import Fed
 from hyperjax.training.program import Carry, Record
-from hyperjax.training.settings import Settings
-from hyperjax.training.trainer import Trainer
+from hyperjax.training.settings import Settings, stacked
+from hyperjax.training.trainer import Trainer, roots_of
 from hyperjax.types import PyTree
 
 
@@ -45,8 +44,8 @@ class Chunk:
         store: ChunkStore | None = None,
     ):
         self.trainer, self.members, self._store = trainer, members, store
-        self.settings = _stacked(settings)
-        self.roots = _roots(seeds)
+        self.settings = stacked(settings)
+        self.roots = roots_of(seeds)
         self.counter, self.done = 0, False
         self.position: Any = None  # of the stream at the counter, where there is one
         self.moving = np.ones(len(members), bool)  # those that a segment would change
@@ -73,7 +72,7 @@ class Chunk:
 
     def become(self, members: list[int], roots: np.ndarray, settings: Sequence[Settings]) -> None:
         """Go on as other members, from the rows that are here."""
-        self.members, self.roots, self.settings, self.done = members, roots, _stacked(settings), False
+        self.members, self.roots, self.settings, self.done = members, roots, stacked(settings), False
         self._look()
 
     def begin(self, width: int, start: tuple[PyTree, PyTree] | None = None, begun: Saved | None = None) -> None:
@@ -236,11 +235,6 @@ def block_of(chunk: Chunk, width: int) -> Block:
     return Block([(chunk, np.arange(len(chunk.members)))], width)
 
 
-def _stacked(settings: Sequence[Settings]) -> Settings:
-    stacked: Settings = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *settings)
-    return stacked
-
-
 def _on_host(tree: PyTree, members: int) -> Any:
     """The first members of stacked arrays, copied."""
     return jax.tree.map(lambda leaf: np.array(leaf)[:members], tree)
@@ -262,9 +256,3 @@ def _padded(tree: PyTree, width: int) -> Any:
 def _idle_behind(members: int, settings: Settings, roots: np.ndarray) -> tuple[Settings, np.ndarray]:
     """Members behind the first so many have nothing to do."""
     return replace(settings, steps=np.where(np.arange(len(roots)) < members, settings.steps, 0).astype(np.int32)), roots
-
-
-def _roots(seeds: Sequence[int]) -> np.ndarray:
-    """u32[members, 2], key data of each seed."""
-    words = {seed: np.asarray(jax.random.key_data(random.key(seed))) for seed in dict.fromkeys(seeds)}
-    return np.stack([words[seed] for seed in seeds])

@@ -11,9 +11,9 @@ from hyperjax.checks import one_number, positive_integer
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.training.hypergradient import Differentiated, Hypergradient
+from hyperjax.training.in_force import full_name
 from hyperjax.training.members import seeds_of
 from hyperjax.training.recipe import Recipe
-from hyperjax.training.recipe_numbers import full_name
 
 FRESH = 8  # seeds that judge, unless somebody says which
 LONGEST = 2.0  # a step: no number moves by more than the factor e^2
@@ -128,7 +128,9 @@ def descend(
     program = Differentiated(task, Recipe() if recipe is None else recipe, part, metric)
     if task.direction_of(metric) == "max":
         raise ValueError(f"metric must be one of which less is better, got {metric!r}")
-    wanted = list(program.numbers) if numbers is None else [full_name(name, program.numbers) for name in numbers]
+    wanted = (
+        list(program.numbers) if numbers is None else [full_name("numbers", name, program.numbers) for name in numbers]
+    )
     left_out = dict(program.left_out)
     left_out |= {name: NO_LOGARITHM for name, number in program.numbers.items() if number.value <= 0}
     names = tuple(name for name in wanted if name not in left_out)

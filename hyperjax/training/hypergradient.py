@@ -16,7 +16,9 @@ from hyperjax.training.lowering import lower_together
 from hyperjax.training.members import seeds_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.recipe_numbers import Number, filled, numbers_by_name
-from hyperjax.training.unrolled import Ended, Unrolled, roots_of, stacked
+from hyperjax.training.settings import stacked
+from hyperjax.training.trainer import roots_of
+from hyperjax.training.unrolled import Ended, Unrolled
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """The numbers of a recipe as they were used, step by step."""
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -40,20 +41,30 @@ def in_force(
         rate = np.broadcast_to(np.asarray(settings.rate_at(steps), np.float32), steps.shape)
         rate = rate * structure.rate_factors(steps).astype(np.float32) if structure.ramp else rate
         return rate if scale is None else rate * scale[steps]
-    known = numbers_of(recipe, task)
-    number = known[_full(name, known)]
+    known = {"learning_rate": recipe.learning_rate, **numbers_of(recipe, task)}
+    number = known[full_name("name", name, known)]
     if isinstance(number, Schedule):
         number = number.resolve(structure.epoch_starts(int(settings.steps)))(steps)
     return np.broadcast_to(np.asarray(number, np.float32), steps.shape)
 
 
-def _full(name: str, known: dict[str, Any]) -> str:
-    """The name with the field that it is in, where a bare one says which."""
+def full_name(argument: str, name: str, known: Collection[str]) -> str:
+    """The name of a number with the field that it is in, where a bare one says which.
+
+    Args:
+        argument: what the message calls it.
+        name: bare or full; known: full ones.
+    Raises: ValueError for a name that is not known, or that two fields have.
+
+    >>> full_name("name", "b1", ["learning_rate", "optimizer_arguments.b1"])
+    'optimizer_arguments.b1'
+    """
     fields = [full for full in known if full.partition(".")[2] == name]
     if name in known or not fields:
-        return one_of("name", name, ["learning_rate", *known, *(full.partition(".")[2] for full in known)])
+        bare = (full.partition(".")[2] for full in known)
+        return one_of(argument, name, [*known, *filter(None, bare)])
     if len(fields) > 1:
-        raise ValueError(f"name must say which of {' and '.join(fields)} is meant, got {name!r}")
+        raise ValueError(f"{argument} must say which of {' and '.join(fields)} is meant, got {name!r}")
     return fields[0]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from flax import nnx
 
 from hyperjax import activations, layers, schedules
-from hyperjax.checks import nearest
 from hyperjax.schedules import KINDS, Length, Schedule
 from hyperjax.tasks import Task
 from hyperjax.training.in_force import numbers_of
@@ -103,24 +102,6 @@ def numbers_by_name(task: Task, recipe: Recipe, program: Program) -> tuple[dict[
         elif number is not None:
             left_out[name] = number
     return found, left_out
-
-
-def full_name(name: str, known: Mapping[str, Any]) -> str:
-    """The name with the field that it is in, where a bare one says which.
-
-    Raises: ValueError for a name that is not known, or that two fields have.
-
-    >>> full_name("b1", {"learning_rate": 0, "optimizer_arguments.b1": 0})
-    'optimizer_arguments.b1'
-    """
-    fields = [full for full in known if full.partition(".")[2] == name]
-    if name in known:
-        return name
-    if len(fields) == 1:
-        return fields[0]
-    if fields:
-        raise ValueError(f"numbers must say which of {' and '.join(fields)} is meant, got {name!r}")
-    raise ValueError(f"numbers must be among {', '.join(known)}, got {name!r}{nearest(name, known)}")
 
 
 def _number(

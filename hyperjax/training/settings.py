@@ -1,9 +1,11 @@
 """Settings: the leaves of a recipe, one member's row of numbers in a population."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from hyperjax.optimizers import Rule
 from hyperjax.schedules import Schedule
@@ -66,6 +68,12 @@ class Settings:
     def loss_arguments_at(self, step: Any) -> dict[str, Any]:
         """The loss's numbers in force at a step."""
         return {name: at(number, step) for name, number in self.loss_arguments.items()}
+
+
+def stacked(settings: Sequence[Settings]) -> Settings:
+    """Settings of several members, each leaf with an axis of members in front, on the host."""
+    joined: Settings = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *settings)
+    return joined
 
 
 def at(number: Any, step: Any) -> Array | float:

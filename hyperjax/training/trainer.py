@@ -234,6 +234,12 @@ def _first_and_rest(steps: int | tuple[int, ...] | None) -> tuple[int | None, An
     return (steps[0], steps[1:]) if isinstance(steps, tuple) else (steps, steps)
 
 
+def roots_of(seeds: Sequence[int]) -> np.ndarray:
+    """u32[seeds, 2], the words of each seed's key."""
+    words = {seed: np.asarray(jax.random.key_data(random.key(seed))) for seed in dict.fromkeys(seeds)}
+    return np.stack([words[seed] for seed in seeds])
+
+
 def streams_of(root: Any) -> random.Streams:
     """A member's streams, from the words of its key."""
     keys = random.streams(jax.random.wrap_key_data(root, impl=random.IMPLEMENTATION))

@@ -1,16 +1,13 @@
 """A whole run as one program that can be differentiated: segments that are computed again, not kept."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from hyperjax import random
 from hyperjax.checks import one_of, require
 from hyperjax.tasks import Task
 from hyperjax.training.lowering import lower_together
@@ -115,19 +112,3 @@ class Unrolled:
         last = jnp.maximum(step - 1, 0)
         found = program.evaluate(weights, rest, data[self._part], judged, last, streams.masks)
         return Ended(found[self._column], carry.diverged_at)
-
-
-def stacked(settings: Sequence[Settings]) -> Settings:
-    """Settings of several members, in the types that a program takes."""
-
-    def together(*leaves: Any) -> np.ndarray:
-        stack = np.stack([np.asarray(leaf) for leaf in leaves])
-        return stack.astype(jax.dtypes.canonicalize_dtype(stack.dtype))
-
-    joined: Settings = jax.tree.map(together, *settings)
-    return joined
-
-
-def roots_of(seeds: Sequence[int]) -> np.ndarray:
-    """u32[seeds, 2], the words of each seed's key."""
-    return np.stack([np.asarray(jax.random.key_data(random.key(seed))) for seed in seeds])

@@ -229,7 +229,7 @@ def test_what_has_no_derivative_is_refused(given, message):
         ({"rate": 0.0}, r"rate must be a number in \(0, inf\), got 0.0"),
         ({"recipe": "sgd"}, "recipe must be a Recipe or None, got 'sgd'"),
         ({"numbers": []}, r"numbers must hold one that is above 0, got \[\]"),
-        ({"numbers": ["learning_rat"]}, "numbers must be among learning_rate, .*; did you mean 'learning_rate'"),
+        ({"numbers": ["learning_rat"]}, "numbers must be one of learning_rate, .*; did you mean 'learning_rate'"),
     ],
 )
 def test_what_cannot_be_descended_is_refused(given, message):
