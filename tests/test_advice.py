@@ -28,7 +28,13 @@ def task():
 
 
 @pytest.fixture(scope="module")
-def advice(task):
+def rankings():
+    """Seeds by which `advise` ranks, call by call; the races rank by themselves."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def advice(task, rankings):
     """On a clock that stands still, so that counts do not depend on this machine; few of everything, no range test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "now", lambda: 0.0)
@@ -39,6 +45,12 @@ def advice(task):
         }.items():
             for name, value in names.items():
                 patch.setattr(f"hyperjax.advice.{module}.{name}", value)
+
+        def noted(entries, direction, seeds=None):
+            rankings.append((len(entries), seeds))
+            return best_first(entries, direction, seeds)
+
+        patch.setattr("hyperjax.advice.advising.best_first", noted)
         yield hj.advise(task, "1m")
 
 
@@ -56,6 +68,11 @@ def test_the_comparison_is_that_of_fresh_runs(task, advice):
     assert (found.score.mean, found.other.mean) == pytest.approx(tuple(map(np.mean, scores)))
     raced = {seed for one in advice.tried for seed in range(one.seeds)}
     assert not raced & set(found.seeds), "seeds of the comparison took no part"
+
+
+def test_the_finals_are_ranked_by_seeds_of_their_own(advice, rankings):
+    count, seeds = rankings[0]
+    assert count == 4 and len(seeds) == 4 and seeds.stop == advice.comparison.seeds[0]
 
 
 def test_every_number_has_its_evidence(advice):
