@@ -20,8 +20,10 @@ SLOW_EXAMPLES = (  # docstrings whose example trains and compiles for longer tha
     "hyperjax.diagnostics.batch_cost.batch_cost",
     "hyperjax.diagnostics.noise_scale.noise_scale",
     "hyperjax.diagnostics.range_test.lr_range_test",
+    "hyperjax.diagnostics.sharpness.sharpness",
     "hyperjax.diagnostics.signal.signal",
     "hyperjax.diagnostics.transfer.transfer",
+    "hyperjax.models.transformer.Transformer",
 )
 
 

@@ -54,6 +54,7 @@ def advice(task, rankings):
         yield hj.advise(task, "1m")
 
 
+@pytest.mark.slow
 def test_the_comparison_is_that_of_fresh_runs(task, advice):
     """Trained again here, by the public entrance alone."""
     found = advice.comparison
@@ -70,11 +71,13 @@ def test_the_comparison_is_that_of_fresh_runs(task, advice):
     assert not raced & set(found.seeds), "seeds of the comparison took no part"
 
 
+@pytest.mark.slow
 def test_the_finals_are_ranked_by_seeds_of_their_own(advice, rankings):
     count, seeds = rankings[0]
     assert count == 4 and len(seeds) == 4 and seeds.stop == advice.comparison.seeds[0]
 
 
+@pytest.mark.slow
 def test_every_number_has_its_evidence(advice):
     decided = {*advice.candidate.changed(), "optimizer", "learning_rate", "batch_size", "epochs"}
     if advice.recipe == advice.candidate:
@@ -107,6 +110,7 @@ def test_a_field_that_was_not_tried_alone_is_held_against_the_first_round(task):
     assert {"optimizer", "learning_rate", "batch_size", "epochs"} <= set(found)
 
 
+@pytest.mark.slow
 def test_figures_show_the_comparison_and_the_candidates(advice):
     figure = hj.plot(advice)
     shown = [trace for trace in figure.data if trace.mode == "markers" and trace.name != "won the race"]

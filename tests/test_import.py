@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = {"plotly", "optuna", "sklearn", "rich", "typer", "pandas", "matplotlib", "scipy", "torch"}
 WATCH = """
 import json, os, sys
@@ -57,6 +59,7 @@ def test_no_module_starts_a_backend_or_changes_a_setting():
     assert (seen["backends"], seen["started"], seen["settings"], seen["environment"]) == ([], False, [], [])
 
 
+@pytest.mark.slow
 def test_the_watch_would_notice():
     seen = observe(
         "import sklearn, jax.numpy as n; n.zeros(2); jax.config.update('jax_enable_x64', True); os.environ['A'] = 'b'"

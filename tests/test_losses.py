@@ -273,6 +273,7 @@ def test_extremes_by_hand():
 
 
 # Losses of a whole mask are no mean over its entries: tests/test_mask_losses.py.
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [case[:2] for case in CASES if case[0] != "mask"])
 def test_where_leaves_out(kind, name):
     function = losses.LOSSES[kind][name].function

@@ -52,6 +52,7 @@ def test_it_trains_in_an_ordinary_flax_loop():
     assert float(model.dropouts[0].rate[...]) == pytest.approx(0.2)  # trained parameters only
 
 
+@pytest.mark.slow
 def test_one_program_holds_every_setting():
     """Rates and activations of four members by map and by vmap equal four separate models."""
     settings = [("relu", 0.0), ("tanh", 0.5), ("gelu", 0.2), ("relu", 0.9)]

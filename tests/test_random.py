@@ -114,6 +114,7 @@ def test_no_key_is_weak():
         assert cross_correlation(array[:-1], array[1:]) > ALARM
 
 
+@pytest.mark.slow
 def test_words_repeat_as_often_as_chance():
     assert collisions(draw(random.key(np.arange(24)), 2**18)) > ALARM  # 192 expected
 
@@ -125,6 +126,7 @@ def test_no_window_is_shared():
     assert shared_windows(draw(jnp.concatenate(keys), 8192)) == 0
 
 
+@pytest.mark.slow
 def test_the_windows_test_sees_a_key_that_enters_once():
     """The weak design: rounds that do not depend on the key, hence one sequence of which each stream is a shift."""
     offsets = np.asarray(jax.random.key_data(random.key(np.arange(4096))))[:, :1]
@@ -132,6 +134,7 @@ def test_the_windows_test_sees_a_key_that_enters_once():
     assert shared_windows(np.asarray(mix(offsets + np.arange(8192, dtype=np.uint32)))) > 1000
 
 
+@pytest.mark.slow
 def test_the_battery_sees_half_a_round_and_a_bijection():
     """Two more weak designs: one multiplication, and two rounds whose first is not added at the end."""
     counters = np.arange(2**18, dtype=np.uint32)

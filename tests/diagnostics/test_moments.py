@@ -26,6 +26,7 @@ def test_they_are_the_states_of_the_run():
     np.testing.assert_allclose(loss, run.metrics["validation_loss"][-1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_left_early_they_follow_the_schedule_of_the_whole_run():
     task = classes()
     recipe = hj.Recipe(learning_rate=0.02, batch_size=8, epochs=3, schedule="cosine_decay")

@@ -66,6 +66,7 @@ def test_boosting_beats_its_mean_and_its_first_member():
         assert beats_by_more_than_its_interval(gain)
 
 
+@pytest.mark.slow
 def test_members_are_one_population_and_rounds_one_program(monkeypatch):
     compiled, compile_piece = [], Population._compile_piece
 

@@ -162,6 +162,7 @@ def known(count, seed=0, direction="max"):
     return made(scores, values, direction, ranges=RANGES | {"dropout": hj.uniform(0.0, 1.0)})
 
 
+@pytest.mark.slow
 def test_fanova_finds_known_variances():
     found = known(200).importance()
     total = 16 + 15 + 3

@@ -130,6 +130,7 @@ SEARCHED = Space(
 )
 
 
+@pytest.mark.slow
 def test_all_of_a_space_shares_a_program_whatever_was_drawn():
     task, room = classes(), SEARCHED.room()
     assert str(plan(SEARCHED, task)) == "1 program"

@@ -288,6 +288,7 @@ def test_what_cannot_be_is_refused_when_the_space_is_made(make, message):
         make()
 
 
+@pytest.mark.slow
 def test_everything_around_the_rule_can_be_searched_and_shares_a_program():
     """Fields that are mappings by dotted names, choices as lists, strengths as ranges; what cannot matter is left out."""
     searched = hj.space(

@@ -31,6 +31,7 @@ def trained(task, recipes, **ways):
     return hj.fit_population(task, recipes, layout="vmap", width=2, **ways)
 
 
+@pytest.mark.slow
 def test_those_left_of_three_blocks_go_on_in_fewer_and_keep_their_bits(advanced):
     task = classes()
     runs = trained(task, RECIPES)

@@ -55,6 +55,7 @@ def test_a_fork_may_go_on_longer_than_the_run():
     same(longer, hj.fit(classes(), RECIPE.replace(schedule="constant", epochs=6)))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_continued_is_refused():
     run = hj.fit(classes(), RECIPE)
     for step in (0, 1, 25, 9.5, "9", None):

@@ -38,6 +38,7 @@ def test_a_checkpoint_goes_on_with_other_devices():
     in_a_process_of_four("going_on")
 
 
+@pytest.mark.slow
 def test_one_device_by_name_is_the_one_by_default():
     task, recipe = classes(), hj.Recipe(epochs=2, dropout=0.1)
     same(hj.fit(task, recipe, devices=jax.devices()[:1]), hj.fit(task, recipe))
