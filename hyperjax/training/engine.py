@@ -162,7 +162,8 @@ class Engine:
             own: dict[Place, Harvest] = {}
             with contextlib.closing(self._trained(meeting, init, on_segment, checkpoint)) as trained:
                 for place, harvest in trained:  # an exception in `on_run` ends the other threads too, and their writing
-                    own[place] = harvest
+                    if meeting.count > 1:  # to be sent to the others; alone, whole chunks are let go
+                        own[place] = harvest
                     keep(place, harvest, True)
             for place, harvest in self._elsewhere(meeting, own, count):
                 keep(place, harvest, False)

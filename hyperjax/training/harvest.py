@@ -11,7 +11,7 @@ import numpy as np
 from hyperjax import random
 from hyperjax.models.adapters import given_back
 from hyperjax.training.chunk import Harvest
-from hyperjax.training.following import Stopping
+from hyperjax.training.following import Following, Stopping
 from hyperjax.training.in_force import in_force
 from hyperjax.training.program import Carry, Program, Record
 from hyperjax.training.recipe import Recipe
@@ -44,7 +44,7 @@ def to_run(trainer: Trainer, recipe: Recipe, seed: int, settings: Settings, harv
     if at_best is not None:
         best = int(np.searchsorted(np.minimum(validations, done), int(at_best.best_step)))
     metrics = _training_metrics(program, structure, record, validations, boundaries, done)
-    trained = partial(_trained, program, settings, carry, at_best)
+    trained = partial(_trained, program, settings, *_kept(program, carry, at_best))
     if "validation" in task.data:
         rows = record.validation[validations - 1]
         names = [f"validation_{name}" for name in ("loss", *program.metric_names)]
@@ -94,6 +94,19 @@ def _training_metrics(
     sums = np.add.reduceat((columns * sizes)[:end], starts, axis=0)
     means = sums / np.add.reduceat(sizes[:end], starts, axis=0)
     return dict(zip(names, means.astype(np.float32).T, strict=True))
+
+
+def _kept(program: Program, carry: Carry, at_best: Stopping | None) -> tuple[Carry, Stopping | None]:
+    """What a run's weights are made from, copied: rows of a chunk's arrays would keep all of the chunk in memory.
+
+    Most of a state is what the optimizer remembers, which only rules of the user's have a use for then.
+    """
+    of_factory = carry.optimizer if program.structure.optimizer is not None else None
+    kept = carry._replace(optimizer=of_factory, following=Following(None, None))
+    if at_best is not None:
+        kept = kept._replace(weights=None, optimizer=None, around={})
+    copied: tuple[Carry, Stopping | None] = jax.tree.map(np.array, (kept, at_best))
+    return copied
 
 
 def _trained(program: Program, settings: Settings, carry: Carry, at_best: Stopping | None) -> Trained:

@@ -107,6 +107,19 @@ def test_chunks_are_halved_until_they_fit(monkeypatch):
         same(a, b)
 
 
+@pytest.mark.parametrize(
+    "more", [{}, {"early_stopping": {"patience": 9}}, {"average": 0.9}], ids=["plain", "best", "mean"]
+)
+def test_a_run_keeps_its_own_weights_alone_of_its_chunk(more):
+    """Not the rows of others, nor what Adam remembers: ten thousand runs have to lie in memory."""
+    runs = hj.fit_population(classes(), [hj.Recipe(epochs=2, **more)], seeds=range(8), layout="vmap", width=8)
+    kept = [leaf for leaf in jax.tree.leaves(runs[3]._trained.args) if isinstance(leaf, np.ndarray)]
+    held = sum((leaf if leaf.base is None else leaf.base).nbytes for leaf in kept)
+    own = sum(leaf.nbytes for leaf in jax.tree.leaves(weights(runs[3])))
+    copies = 2 if "average" in more else 1
+    assert copies * own <= held < copies * own + 200
+
+
 @pytest.mark.parametrize("layout", ["map", "vmap"])
 def test_a_member_that_does_not_fit_says_what_it_needs(monkeypatch, layout):
     monkeypatch.setattr(mapping, "_free_memory", lambda: 1000)
