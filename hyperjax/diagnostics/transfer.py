@@ -14,6 +14,7 @@ from hyperjax.diagnostics.diagnostic import Diagnostic, Table
 from hyperjax.diagnostics.rate_curve import RateCurve, crossing
 from hyperjax.diagnostics.rate_population import ENOUGH, RatePopulation
 from hyperjax.diagnostics.rate_runs import RateRuns
+from hyperjax.diagnostics.widths import widths_among
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
@@ -83,7 +84,7 @@ def transfer(
     over: str = "width",
     sizes: Sequence[Any] | None = None,
     *,
-    name: str = "width",
+    name: str | None = None,
     low: float = 1e-4,
     high: float = 10.0,
     rates: int = 32,
@@ -111,8 +112,8 @@ def transfer(
         over: "width" or "data".
         sizes: at least three. Over the width, whole numbers; None: 32, 64, 128, 256. Over the data, shares of the
             training set in (0, 1]; None: 1/8, 1/4, 1/2, 1.
-        name: argument of the task's model factory that is the width. Where its default is a sequence ("widths" of an
-            MLP), every entry is set.
+        name: argument of the task's model factory that is the width; None: the only one that is called so. Where its
+            default is a sequence ("widths" of an MLP), every entry is set.
         low, high, rates: lowest and highest rate, and how many.
         seeds: at least two.
         steps: of each run.
@@ -179,9 +180,14 @@ def transfer(
     )
 
 
-def _wider(task: Task, recipe: Recipe, name: str, size: Any) -> tuple[Task, Recipe]:
+def _wider(task: Task, recipe: Recipe, name: str | None, size: Any) -> tuple[Task, Recipe]:
     positive_integer("sizes' width", size)
     known = task.structure_arguments
+    if name is None:
+        arguments = {**(known or {}), **recipe.model}
+        called, listed = widths_among(arguments), ", ".join(arguments) or "none that are known"
+        require(len(called) == 1, f"name must say which of the model's arguments is its width ({listed}), got None")
+        name = called[0]
     require(known is None or name in known, f"name must be one of {', '.join(known or ())}, got {name!r}")
     default = dict(recipe.model).get(name, (known or {}).get(name))
     value = (int(size),) * len(default) if isinstance(default, Sequence) else int(size)

@@ -94,8 +94,14 @@ def test_the_parts_of_it():
     assert _verdict(Interval(-0.8, -1.0, -0.6)) == "moves"
     assert _verdict(Interval(-0.2, -0.6, 0.2)) == "undecided"
     digits = hj.tasks.digits()
-    _, recipe = _wider(digits, hj.Recipe(), "widths", 48)
-    assert recipe.model == {"widths": (48, 48)}
+    for name in ("widths", None):
+        _, recipe = _wider(digits, hj.Recipe(), name, 48)
+        assert recipe.model == {"widths": (48, 48)}
+    deep = classes(model=lambda rngs, depth=2: None)
+    with pytest.raises(
+        ValueError, match=r"name must say which of the model's arguments is its width \(depth\), got None"
+    ):
+        _wider(deep, hj.Recipe(), None, 48)
 
 
 @pytest.mark.parametrize("seed", [-np.arange(1, 9) / 10, -np.arange(9, 1, -1) / 10])

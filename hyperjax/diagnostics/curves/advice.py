@@ -9,13 +9,13 @@ import numpy as np
 from hyperjax.diagnostics.curves.finding import Times, short
 from hyperjax.diagnostics.curves.seen import Seen
 from hyperjax.diagnostics.curves.signs import Sign, has_high_rate
+from hyperjax.diagnostics.widths import widths_among
 from hyperjax.schedules import Schedule
 from hyperjax.training.recipe import Recipe
 
 Advice = tuple[str, dict[str, Any]]
 _DECAY = 1.0  # above it decoupled decay rules the weights of most networks
 _DROPOUT = 0.6
-_WIDTHS = ("hidden", "hidden_size", "hidden_sizes", "channels")
 
 
 def advise(name: str, seen: Seen, sign: Sign) -> Advice:
@@ -91,7 +91,7 @@ def _underfitting(seen: Seen, sign: Sign) -> Advice:
         return "less regularization, dropout x 0.25, weight_decay x 0.1; else a model twice as wide", changes
     if lighter := _lighter(recipe):
         return _spoken(recipe, lighter, "less regularization: "), lighter
-    widths = {name: value for name, value in recipe.model.items() if "width" in name or name in _WIDTHS}
+    widths = {name: recipe.model[name] for name in widths_among(recipe.model)}
     wider = {name: _doubled(value) for name, value in widths.items() if _doubled(value) != value}
     if wider:
         return f"a wider model: model={wider}", {"model": {**recipe.model, **wider}}
