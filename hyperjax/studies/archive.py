@@ -6,8 +6,9 @@ import os
 import queue
 import shutil
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +17,12 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from hyperjax.studies.asking import quiet, ways
+from hyperjax.studies.bulk import read, write
 from hyperjax.studies.claims import Claims, found_or_founded
 from hyperjax.studies.distributions import to_optuna, to_params
 from hyperjax.studies.identity import differences, versions
 from hyperjax.studies.space import Space, structural
-from hyperjax.studies.storage import cause, folder_of, let_go, one_transaction, opened, shown
+from hyperjax.studies.storage import cause, folder_of, let_go, opened, shown
 from hyperjax.studies.study import Trial
 from hyperjax.studies.trained_models import TrainedModels
 from hyperjax.studies.trial_record import Kept, kept, record
@@ -30,6 +32,7 @@ from hyperjax.training.record import Run
 from hyperjax.training.run_json import recalled
 
 MOST_TOGETHER = 32  # trials that are written with one wait for the disk, and lost with it
+GATHERING = 0.5  # seconds that the first of them waits for others: ten statements and a commit are for all of them
 STUDY = "hyperjax:study"  # the attribute that says what a study is
 ASKED = "hyperjax:asked"  # and the one that says how many trials were asked for last
 
@@ -195,7 +198,8 @@ class Archive:
         self._study = found_or_founded(self._storage, self._name, ways(list(self._metrics.values())))
         attributes = self._storage.get_study_user_attrs(self._study)
         self._reader = optuna.load_study(study_name=self._name, storage=self._storage)  # reads what is new alone
-        trials = self._reader.get_trials(deepcopy=False)
+        self._last = -1
+        trials = self._new()
         if STUDY not in attributes and not trials:  # new, or its beginning was cut short
             if len(self._metrics) > 1:  # for the axes of Optuna's figures and its dashboard
                 self._reader.set_metric_names(list(self._metrics))
@@ -205,6 +209,14 @@ class Archive:
         self.widths = dict(attributes.get(self._widths, {}))
         self._known_widths = dict(self.widths)
         self._take_in(trials)
+
+    def _new(self) -> list[FrozenTrial]:
+        """Trials that were not there when this was asked last."""
+        if not isinstance(self._storage, RDBStorage):
+            return self._reader.get_trials(deepcopy=False)
+        found = read(self._storage, self._study, self._last)
+        self._last = max([self._last, *(one._trial_id for one in found)])
+        return found
 
     def _take_in(self, trials: Sequence[FrozenTrial]) -> None:
         for found in map(kept, trials):
@@ -229,7 +241,7 @@ class Archive:
     def look(self) -> None:
         """Take in what others have written."""
         with self._told(), self._one_at_a_time:
-            self._take_in(self._reader.get_trials(deepcopy=False))
+            self._take_in(self._new())
 
     def release(self) -> None:
         """Let others see what was claimed, once all of it is written."""
@@ -253,12 +265,13 @@ class Archive:
         return there
 
     def _write(self) -> None:
-        """Take what has finished meanwhile, and write it with one wait for the disk, until there is a None."""
+        """Gather what finishes, and write it with one wait for the disk, until there is a None."""
         ended = False
         while not ended:
-            taken = [self._queue.get()]
-            while taken[-1] is not None and len(taken) < MOST_TOGETHER and not self._queue.empty():
-                taken.append(self._queue.get())
+            taken, begin = [self._queue.get()], time.monotonic()
+            with contextlib.suppress(queue.Empty):
+                while taken[-1] is not None and len(taken) < MOST_TOGETHER:
+                    taken.append(self._queue.get(timeout=max(GATHERING - (time.monotonic() - begin), 0.0)))
             ended = taken[-1] is None
             finished = [one for one in taken if one is not None]
             if finished and self._failure is None:
@@ -268,20 +281,20 @@ class Archive:
                     self._failure = error
 
     def _write_all(self, finished: Sequence[_Finished]) -> None:
-        with self._one_at_a_time, self._together():
-            for trial, values in finished:
-                if trial.number in self.kept:
-                    continue
-                params, group = to_params(self._space, values), structural(values)
-                made = record(trial, params, self._distributions, self._metrics, group=group, versions=self._versions)
-                self._storage.create_new_trial(self._study, made)
+        with self._one_at_a_time:
+            new = [self._record(*one) for one in finished if one.trial.number not in self.kept]
+            if isinstance(self._storage, RDBStorage):
+                write(self._storage, self._study, new)
+            else:
+                with nullcontext() if self._journal is None else self._journal.together():
+                    for made in new:
+                        self._storage.create_new_trial(self._study, made)
         if self._models is not None:
             self._models.keep([one.trial for one in finished if one.trial.pruned_at is None])
 
-    def _together(self) -> AbstractContextManager[None]:
-        if self._journal is not None:
-            return self._journal.together()
-        return one_transaction(self._storage) if isinstance(self._storage, RDBStorage) else nullcontext()
+    def _record(self, trial: Trial, values: Mapping[str, Any]) -> FrozenTrial:
+        told: dict[str, Any] = {"group": structural(values), "versions": self._versions}
+        return record(trial, to_params(self._space, values), self._distributions, self._metrics, **told)
 
     def _complain(self) -> None:
         if self._failure is not None:

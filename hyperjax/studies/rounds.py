@@ -244,7 +244,8 @@ class Rounds:
         whole = list(range(first, len(self.recipes)))
         states = None if self._archive is None else self._archive.states(first, len(whole))
         trials = whole if states is not None and states.exists() else missing
-        if self._archive is not None and self._archive.shared:
+        shared = self._archive is not None and self._archive.shared
+        if shared and any(self._structure(trial) not in self._widths for trial in whole):
             self._note_widths(self._engine(first, whole), whole)  # of the whole round, as if there were one worker
         engine = self._compiled(first, trials)
         checkpoint = None

@@ -1,10 +1,8 @@
 """Where a study is kept: a journal file, or a database by its URL; and the folder beside it for arrays."""
 
-import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,24 +111,6 @@ def let_go(storage: BaseStorage) -> None:
     if isinstance(storage, RDBStorage):
         storage.remove_session()
         storage.engine.dispose()
-
-
-@contextlib.contextmanager
-def one_transaction(storage: RDBStorage) -> Iterator[None]:
-    """What is written to a database inside is committed at the end, together; by this thread alone meanwhile.
-
-    A commit waits for the disk, and Optuna makes one for each trial.
-    """
-    from sqlalchemy.orm import scoped_session, sessionmaker
-
-    before = storage.scoped_session
-    with storage.engine.begin() as connection:
-        storage.scoped_session = scoped_session(sessionmaker(connection, join_transaction_mode="rollback_only"))
-        try:
-            yield
-        finally:
-            storage.scoped_session.remove()
-            storage.scoped_session = before
 
 
 def forget(storage: str | os.PathLike[str], name: str, folder: str | os.PathLike[str] | None = None) -> None:
