@@ -231,7 +231,7 @@ class Archive:
         if self._claims is None:
             return list(missing)
         with self._told():
-            own = self._claims.take(missing, max(len(missing) // 4, 2 * (os.cpu_count() or 1)))
+            own = self._claims.take(missing, max(len(missing) // 4, os.cpu_count() or 1))
             self.look()
             own = [number for number in own if number not in self.kept]
             if not own:

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 
 from hyperjax.studies.archive import ASKED, STUDY
 from hyperjax.studies.asking import quiet
+from hyperjax.studies.bulk import read
 from hyperjax.studies.distributions import from_optuna, from_params
 from hyperjax.studies.identity import FORMAT
 from hyperjax.studies.measures import from_words
@@ -58,7 +59,7 @@ class StudyReader:
             self._journal = _Lines(journal_of(self._where))
             self._storage = JournalStorage(self._journal)
         self._trials: dict[int, Trial] = {}
-        self._last = ""
+        self._seen, self._last, self._versions = -1, "", ""
         try:
             self._study = self._storage.get_study_id_from_name(self._name)
         except KeyError:
@@ -82,8 +83,10 @@ class StudyReader:
             self._open()
         with quiet():
             attributes = self._storage.get_study_user_attrs(self._study)
-            found = self._storage.get_all_trials(self._study, deepcopy=False)
+            found = self._new()
         for one in found:
+            self._seen = max(self._seen, one._trial_id)
+            self._versions = self._versions or one.user_attrs.get("versions", "")
             own = kept(one)
             if own is not None and own.number not in self._trials:
                 self._trials[own.number] = self._about.trial(one)
@@ -93,13 +96,19 @@ class StudyReader:
             **({"asked_trials": asked} if asked else {}),
             "storage": self.place,
             "last_trial": self._last,
-            **({"versions": found[0].user_attrs["versions"]} if found and "versions" in found[0].user_attrs else {}),
+            **({"versions": self._versions} if self._versions else {}),
         }
         trials = tuple(self._trials[number] for number in sorted(self._trials))
         winner = winner_of(
             attributes.get(WINNER), trials, self._about.metric, self._about.direction, self._about.run_of
         )
         return self._about.study(trials, winner, conditions)
+
+    def _new(self) -> list[FrozenTrial]:
+        """All trials of a journal, which is in memory; those of a database that were not read before."""
+        if isinstance(self._storage, RDBStorage):
+            return read(self._storage, self._study, self._seen)
+        return self._storage.get_all_trials(self._study, deepcopy=False)
 
     def __enter__(self) -> "StudyReader":
         return self

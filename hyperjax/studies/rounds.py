@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LEAST_ROUNDS = 16  # of a sampler that learns from the scores
 MOST_AT_STAKE = 120  # seconds of training that a kill may cost; where it could cost more, states of chunks are kept
-WAIT = 0.2  # seconds until a worker looks again whether the others have ended
+WAIT = 0.05  # seconds until a worker looks again whether the others have ended
 SEGMENTS_KEPT = 10  # every so many segments, of two seconds or more
 
 

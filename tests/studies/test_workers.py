@@ -1,15 +1,11 @@
 """Workers that share a study: every trial trained once, the dead replaced, the table that of one worker."""
 
 import contextlib
-import glob
 import os
 import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -21,6 +17,7 @@ from hyperjax.studies import claims
 from hyperjax.studies.claims import Claims
 from hyperjax.studies.journal import Journal
 from tests.studies.kept import SPACE, line, rows, stopped, trials_of
+from tests.studies.postgres import server
 from tests.studies.workers import worked
 
 
@@ -143,36 +140,9 @@ def test_two_workers_on_a_journal_and_one_is_killed(tmp_path):
 
 
 @pytest.fixture
-def postgres(tmp_path):
-    """A server of the test's own on loopback."""
-    pytest.importorskip("psycopg", reason="psycopg, SQLAlchemy's driver of PostgreSQL")
-    tools = next(iter(sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)), None)
-    if tools is None:
-        pytest.skip("PostgreSQL's server is not installed: apt-get install postgresql")
-    own = tempfile.mkdtemp(prefix="hyperjax-postgres-")  # of a short name, for its socket
-    run = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
-    if run:
-        shutil.chown(own, "postgres")
-    data, port = f"{own}/data", free_port()
-    try:
-        subprocess.run(
-            [*run, f"{tools}/initdb", "-D", data, "-A", "trust", "-U", "me"], check=True, capture_output=True
-        )
-        options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={own}"
-        start = [*run, f"{tools}/pg_ctl", "-D", data, "-w", "-o", options, "-l", f"{own}/log", "start"]
-        subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
-        try:
-            yield f"postgresql+psycopg://me@127.0.0.1:{port}/postgres"
-        finally:
-            subprocess.run([*run, f"{tools}/pg_ctl", "-D", data, "-m", "immediate", "stop"], stdout=subprocess.DEVNULL)
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def postgres():
+    with server() as url:
+        yield url
 
 
 @pytest.mark.slow
