@@ -165,3 +165,11 @@ def test_diagnoses(tmp_path):
     assert record["made"]["cases"] == sum(of for of, *_ in counts) == 39
     assert all(max(found) <= of <= sum(found) for of, *found in counts), "each curve is told something"
     assert record["made"]["right"] > 0.85 and record["made"]["false_alarms"] <= 0.1
+
+
+@pytest.mark.slow
+def test_workers(tmp_path):
+    printed, record = told(tmp_path, "workers.py", "--quick")
+    (one,), (two,) = record["rates"]["1"], record["rates"]["2"]
+    assert record["goal"]["measured"] == pytest.approx(two / one) and one > 0
+    assert f"two workers to one: {two / one:.2f}" in printed
