@@ -97,17 +97,24 @@ def watched(setting: Setting) -> tuple[list[Watched], list[float]]:
     return sources, writes
 
 
-def study(sampler: str, pruner: str | None, setting: Setting) -> None:
-    """A study by `hyperjax.study`. At random it would be one batch, of which nothing is known before its end."""
+def study(sampler: str, pruner: str | None, setting: Setting, top: int = 0, seeds: int = 0) -> None:
+    """A study by `hyperjax.study`. At random it would be one batch, of which nothing is known before its end.
+
+    With a `top` the best trials are trained again on fresh seeds, and the winner by those is the last answer.
+    """
     batch = -(-setting.trials // 4) if sampler == "random" else None
     sources, writes = watched(setting)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         ways: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "batch": batch, "storage": Path(folder)}
-        found = hj.study(
-            task_of(setting.task, setting.load()), space(setting), setting.trials, seed=setting.seed, **ways
-        )
+        task = task_of(setting.task, setting.load())
+        found = hj.study(task, space(setting), setting.trials, seed=setting.seed, **ways)
         seconds = time.perf_counter() - begin
+    if top:
+        numbers = {"activation": ACTIVATIONS[0], "dropout": DROPOUTS[0], "weight_decay": DECAYS[0]}
+        default = hj.Recipe(**numbers, epochs=setting.epochs)  # by a program that is there
+        winner = hj.studies.confirm(found, task, top, seeds, default=default).winner
+        better(setting, winner.trial.values, winner.candidates[0].fresh.mean)
     clock = {name: found.conditions[name] for name in ("compile_seconds", "train_seconds", "programs", "batch")}
     own = {"sampling_seconds": sources[0].seconds, "storage_seconds": sum(writes), "study_seconds": seconds}
     tell(setting.out, ended={"trials": len(found.trials), "pruned": len(found.pruned), **clock, **own})

@@ -1,9 +1,9 @@
-"""Whatever takes a task says so when it is given something else, such as the function that makes one."""
+"""Whatever takes a task or a recipe says so when it is given something else."""
 
 import pytest
 
 import hyperjax as hj
-from hyperjax import diagnostics, studies, training
+from hyperjax import diagnostics, ensembles, studies, training
 
 SPACE = hj.space(learning_rate=hj.log_uniform(1e-3, 1e-1), epochs=1)
 CALLS = {
@@ -28,3 +28,25 @@ CALLS = {
 def test_what_is_no_task_is_refused(name, given):
     with pytest.raises(ValueError, match=r"task must be a hyperjax\.Task, such as hyperjax\.tasks\.digits\(\), got "):
         CALLS[name](given)
+
+
+WITH_RECIPE = {
+    "fit": lambda recipe: hj.fit(hj.tasks.digits(), recipe),
+    "fit, watched": lambda recipe: hj.fit(hj.tasks.digits(), recipe, on_segment=print),
+    "study": lambda recipe: hj.study(hj.tasks.digits(), SPACE, trials=2, recipe=recipe),
+    "plan": lambda recipe: studies.plan(SPACE, hj.tasks.digits(), recipe),
+    "population_based": lambda recipe: studies.population_based(hj.tasks.digits(), SPACE, 2, recipe=recipe),
+    "hypergradient": lambda recipe: hj.hypergradient(hj.tasks.digits(), recipe),
+    "descend": lambda recipe: training.descend(hj.tasks.digits(), recipe, steps=1),
+    "bagging": lambda recipe: ensembles.bagging(hj.tasks.digits(), recipe, members=2),
+    "boosting": lambda recipe: ensembles.boosting(hj.tasks.digits(), recipe, members=2),
+    "lr_range_test": lambda recipe: diagnostics.lr_range_test(hj.tasks.digits(), recipe),
+    "transfer": lambda recipe: diagnostics.transfer(hj.tasks.digits(), recipe),
+}
+
+
+@pytest.mark.parametrize("name", WITH_RECIPE)
+@pytest.mark.parametrize("given", ["sgd", {"learning_rate": 0.1}, 0.1], ids=["name", "dict", "number"])
+def test_what_is_no_recipe_is_refused(name, given):
+    with pytest.raises(ValueError, match="recipe must be a Recipe or None, got "):
+        WITH_RECIPE[name](given)

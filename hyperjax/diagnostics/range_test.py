@@ -18,7 +18,7 @@ from hyperjax.diagnostics.rate_runs import RateRuns
 from hyperjax.statistics import Interval
 from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
-from hyperjax.training.members import seeds_of
+from hyperjax.training.members import recipe_of, seeds_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import MOST_RECORDED_STEPS
 
@@ -171,9 +171,7 @@ def lr_range_test(
     require(4 <= steps <= MOST_RECORDED_STEPS, f"steps must be in [4, {MOST_RECORDED_STEPS}], got {steps}")
     task.require_arrays("a range test")
     task.require_classes()
-    if recipe is not None and not isinstance(recipe, Recipe):
-        raise ValueError(f"recipe must be a Recipe or None, got {recipe!r}")
-    recipe = recipe or Recipe()
+    recipe = recipe_of(recipe)
     runs = RateRuns(task, recipe, seeds_of(seeds), steps)
     test = RateRamp(runs, low, high) if method == "ramp" else RatePopulation(runs, low, high, rates)
     curve = test.curve

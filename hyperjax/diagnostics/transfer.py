@@ -18,7 +18,7 @@ from hyperjax.diagnostics.widths import widths_among
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
-from hyperjax.training.members import seeds_of
+from hyperjax.training.members import recipe_of, seeds_of
 from hyperjax.training.recipe import Recipe
 
 STAYS = 0.25  # exponent of size: a rate that moves less moves by a fifth at most when the size doubles
@@ -135,9 +135,7 @@ def transfer(
     seeds = seeds_of(seeds)
     require(len(seeds) > 1, f"seeds must be at least two, got {seeds}")
     task.require_arrays("a test of transfer")
-    if recipe is not None and not isinstance(recipe, Recipe):
-        raise ValueError(f"recipe must be a Recipe or None, got {recipe!r}")
-    recipe = recipe or Recipe()
+    recipe = recipe_of(recipe)
     given = sizes if sizes is not None else (32, 64, 128, 256) if over == "width" else (0.125, 0.25, 0.5, 1.0)
     require(np.iterable(given), f"sizes must be at least three, got {given!r}")
     ordered = sorted(given)

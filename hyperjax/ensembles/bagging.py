@@ -10,6 +10,7 @@ from hyperjax.checks import one_of, positive_integer
 from hyperjax.ensembles.ensemble import Ensemble, check_task, join, score
 from hyperjax.tasks import Task
 from hyperjax.training import Recipe, fit_population, predict
+from hyperjax.training.members import recipe_of
 
 
 def bagging(
@@ -49,7 +50,7 @@ def bagging(
     examples = task.size("train")
     counts = np.stack([_counts(seed, member, examples) for member in range(members)]) if bootstrap else None
     seeds = [seed * members + member for member in range(members)]
-    runs = fit_population(task, [recipe or Recipe()], seeds, example_weights=counts)
+    runs = fit_population(task, [recipe_of(recipe)], seeds, example_weights=counts)
     out_of_bag = None
     if counts is not None:
         inputs, targets = task.data["train"]

@@ -8,6 +8,7 @@ from hyperjax.checks import positive_integer, within
 from hyperjax.ensembles.ensemble import Ensemble, check_task
 from hyperjax.tasks import Task
 from hyperjax.training import Recipe, Run, fit_population, predict
+from hyperjax.training.members import recipe_of
 
 
 def boosting(
@@ -49,7 +50,7 @@ def boosting(
     check_task(task, "boosting", ("classes", "real"))
     positive_integer("members", members)
     within("learning_rate", learning_rate, 0.0, 1.0, open_low=True)
-    recipe = recipe or Recipe()
+    recipe = recipe_of(recipe)
     if task.kind == "classes":
         return _samme(task, recipe, members, seed, learning_rate)
     loss = recipe.loss or task.loss

@@ -82,7 +82,9 @@ def confirm(
     half = (seeds + 1) // 2 if len(ranked) > 1 else 0  # one alone has nobody to be ranked against
     fresh = list(itertools.islice((s for s in itertools.count() if s not in study.seeds), half + seeds))
     recipes = [compared, *(trial.recipe for trial in ranked), *study._room]
-    training = Training(task, recipes, len(ranked) * half + 2 * seeds, seeds, layout, width or study._width, progress)
+    ways: dict[str, Any] = {"layout": layout, "segment_epochs": study._segment_epochs}
+    total = len(ranked) * half + 2 * seeds
+    training = Training(task, recipes, total, seeds, width or study._width, progress, **ways)
     candidates = [Candidate(trial.number, trial.score, UNKNOWN) for trial in ranked]
     if half:
         again = training.runs([trial.recipe for trial in ranked], fresh[:half])
@@ -103,7 +105,9 @@ class Training:
         recipes: all that may come, for which the programs have room.
         total: runs in all.
         together: runs of a recipe that chunks must suit.
-        layout, width, progress: as in `confirm`.
+        width, progress: as in `confirm`.
+        ways: further arguments of each engine: its layout, and the epochs in a segment where programs are there that
+            were compiled for so many.
     Raises: ValueError for a recipe that does not fit the task.
     """
 
@@ -113,19 +117,20 @@ class Training:
         recipes: Sequence[Recipe],
         total: int,
         together: int,
-        layout: str,
         width: int | None,
         progress: Callable[[int, int], None] | None,
+        **ways: Any,
     ):
-        self._task, self._recipes, self._layout = task, recipes, layout
+        self._task, self._ways = task, {"also": recipes, **ways}
         self._done, self._total = 0, total
         self._progress = None if jax.process_index() > 0 else progress  # of a job, the first process alone reports
-        planned = Engine(task, recipes, layout=layout).groups  # one width for all, so that nothing is compiled twice
-        self._width = width or min(group.trainer.width(together) for group in planned)
+        if width is None:  # one for all, so that nothing is compiled twice
+            width = min(group.trainer.width(together) for group in Engine(task, recipes, **ways).groups)
+        self._ways["width"] = width
 
     def runs(self, recipes: Sequence[Recipe], seeds: Sequence[int]) -> list[tuple[Run, ...]]:
         """Each recipe's runs, one a seed."""
-        engine = Engine(self._task, recipes, seeds, also=self._recipes, layout=self._layout, width=self._width)
+        engine = Engine(self._task, recipes, seeds, **self._ways)
         engine.compile()
         if not self._done:
             self._tell()

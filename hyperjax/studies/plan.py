@@ -8,6 +8,7 @@ from hyperjax.studies.ranges import Range
 from hyperjax.studies.space import Space, apart
 from hyperjax.tasks import Task
 from hyperjax.training.lowering import group_key
+from hyperjax.training.members import recipe_of
 from hyperjax.training.recipe import Recipe
 
 MOST_COUNTED = 4096  # combinations of structure that are looked at one by one
@@ -46,6 +47,7 @@ def plan(space: Space, task: Task, recipe: Recipe | None = None) -> Plan:
     >>> print(plan(space(batch_size=integer(30, 33)), digits()))
     up to 4 programs: batch_size whole numbers from 30 to 33
     """
+    recipe = recipe_of(recipe)
     first = {name: _options(name, entry)[0] for name, entry in space.entries.items()}
     options = {name: _options(name, entry) for name, entry in space.searched.items()}
     ranges = {

@@ -19,6 +19,7 @@ from hyperjax.tasks.task import require_task
 from hyperjax.training.cohort import Cohort, Copy
 from hyperjax.training.engine import Engine
 from hyperjax.training.lowering import grouped
+from hyperjax.training.members import recipe_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
 
@@ -156,7 +157,7 @@ def population_based(
     (4, (3,), 2)
     """
     _check(task, space, members, every, quantile, seed, perturb, resample, recipe)
-    base = recipe or Recipe()
+    base = recipe_of(recipe)
     values = [space.sample(np.random.default_rng([seed, number])) for number in range(members)]
     recipes = [space.recipe(drawn, base) for drawn in values]
     room = space.room(values, base)
@@ -297,6 +298,7 @@ def _check(
         raise ValueError(f"perturb must be factors above 0, got {perturb!r}")
     for factor in perturb:
         one_number("perturb", factor, 0.0, open_low=True)
-    if any(name.partition(".")[0] == "early_stopping" for name in space.entries) or (recipe or Recipe()).early_stopping:
+    base = recipe_of(recipe)
+    if any(name.partition(".")[0] == "early_stopping" for name in space.entries) or base.early_stopping:
         raise ValueError("early_stopping must be left out, since members that fall behind go on from others")
-    space.refuse_unread(recipe or Recipe())
+    space.refuse_unread(base)

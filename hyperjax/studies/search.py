@@ -30,6 +30,7 @@ from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
 from hyperjax.training.evaluate import evaluate
 from hyperjax.training.mapping import resolved
+from hyperjax.training.members import recipe_of
 from hyperjax.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def study(
     chosen = _chosen(seeds)
     if jax.process_index() > 0:  # of a job, the first process alone reports
         progress = None
-    space.refuse_unread(recipe or Recipe())
+    space.refuse_unread(recipe_of(recipe))
     begin = time.perf_counter()
     ending = Ending(limit, min_gain, task.direction)
     open_ended = trials is None and limit.given and not space.is_grid
@@ -254,6 +255,7 @@ def study(
             test=_on_test(task, made, task.direction) if tested else {},
             _room=rounds.room,
             _width=rounds.width,
+            _segment_epochs=None if pruning is None else pruning.segment_epochs,
             conditions={
                 **_machine(),
                 **rounds.conditions,

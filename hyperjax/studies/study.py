@@ -155,6 +155,7 @@ class Study:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     _room: tuple[Recipe, ...] = field(default=(), repr=False)  # by these the programs that are compiled are found again
     _width: int | None = field(default=None, repr=False)
+    _segment_epochs: int | None = field(default=None, repr=False)
     _held: Any = field(repr=False, default=None)
 
     @cached_property

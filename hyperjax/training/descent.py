@@ -12,7 +12,7 @@ from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.training.hypergradient import Differentiated, Hypergradient
 from hyperjax.training.in_force import full_name
-from hyperjax.training.members import seeds_of
+from hyperjax.training.members import recipe_of, seeds_of
 from hyperjax.training.recipe import Recipe
 
 FRESH = 8  # seeds that judge, unless somebody says which
@@ -125,7 +125,7 @@ def descend(
     one_number("rate", rate, 0.0, open_low=True)
     chosen = seeds_of(seeds)
     judges = seeds_of(range(max(chosen) + 1, max(chosen) + 1 + FRESH) if fresh_seeds is None else fresh_seeds)
-    program = Differentiated(task, Recipe() if recipe is None else recipe, part, metric)
+    program = Differentiated(task, recipe_of(recipe), part, metric)
     if task.direction_of(metric) == "max":
         raise ValueError(f"metric must be one of which less is better, got {metric!r}")
     wanted = (

@@ -15,7 +15,7 @@ from hyperjax.training.devices import Shards, chosen
 from hyperjax.training.engine import Engine
 from hyperjax.training.lowering import lower_together
 from hyperjax.training.meeting import Meeting
-from hyperjax.training.members import recipes_of, seeds_of
+from hyperjax.training.members import recipe_of, recipes_of, seeds_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run, Runs
 
@@ -62,11 +62,12 @@ def fit(
     >>> round(float(run.model(np.ones((1, 1), np.float32))[0, 0]), 3)
     3.0
     """
+    recipe = recipe_of(recipe)
     if on_segment is not None and segment_steps is None:
-        segment_steps = max(2, lower_together([recipe or Recipe()], task)[1].steps_per_epoch)
+        segment_steps = max(2, lower_together([recipe], task)[1].steps_per_epoch)
     folder = None if checkpoint is None else Checkpoint(checkpoint, every)
     ways: dict[str, Any] = {"segment_steps": segment_steps, "shards": _together(devices)}
-    engine = _engine(task, [recipe or Recipe()], [seed], folder, "run", init=init, **ways)
+    engine = _engine(task, [recipe], [seed], folder, "run", init=init, **ways)
     return engine.run(init=init, on_segment=on_segment, checkpoint=folder)[0]
 
 

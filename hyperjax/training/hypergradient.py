@@ -8,12 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from hyperjax.checks import require
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
 from hyperjax.training.lowering import lower_together
-from hyperjax.training.members import seeds_of
+from hyperjax.training.members import recipe_of, seeds_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.recipe_numbers import Number, filled, numbers_by_name
 from hyperjax.training.settings import stacked
@@ -148,7 +147,7 @@ def hypergradient(
     >>> found.gradient["learning_rate"] < 0, found.left_out["batch_size"]
     (True, 'a count')
     """
-    recipe = Recipe() if recipe is None else recipe
+    recipe = recipe_of(recipe)
     return Differentiated(task, recipe, part, metric).at(recipe, seeds)
 
 
@@ -165,8 +164,7 @@ class Differentiated:
 
     def __init__(self, task: Task, recipe: Recipe, part: str = "validation", metric: str = "loss"):
         require_task(task)
-        require(isinstance(recipe, Recipe), f"recipe must be a Recipe or None, got {recipe!r}")
-        self.task, self.recipe, self._metric = task, filled(recipe), metric
+        self.task, self.recipe, self._metric = task, filled(recipe_of(recipe)), metric
         self.unrolled = Unrolled(task, self.recipe, part, metric)
         self._yardstick = lower_together([self.recipe], task)[0][0].loss_arguments
         self.numbers, self.left_out = self.named(self.recipe)

@@ -8,6 +8,22 @@ import numpy as np
 from hyperjax.training.recipe import Recipe
 
 
+def recipe_of(given: Any) -> Recipe:
+    """A recipe, the default one for None.
+
+    Raises: ValueError for anything else.
+
+    >>> recipe_of("sgd")
+    Traceback (most recent call last):
+    ValueError: recipe must be a Recipe or None, got 'sgd'
+    """
+    if given is None:
+        return Recipe()
+    if not isinstance(given, Recipe):
+        raise ValueError(f"recipe must be a Recipe or None, got {given!r}")
+    return given
+
+
 def recipes_of(given: Any) -> list[Recipe]:
     """Recipes in a list.
 

@@ -15,6 +15,7 @@ import hyperjax as hj
 from hyperjax.reports.folder import summary
 from hyperjax.studies import confirm, confirming
 from hyperjax.studies.study import Study, Trial
+from tests.studies.kept import line
 from tests.training.made import classes
 
 
@@ -31,7 +32,7 @@ def by_formula(monkeypatch):
     """Populations whose scores are a function of recipe and seed, `task.score`."""
 
     class Training:
-        def __init__(self, task, *_):
+        def __init__(self, task, *_, **__):
             self.score = task.score
 
         def runs(self, recipes, seeds):
@@ -161,6 +162,18 @@ def test_the_winner_is_what_a_lone_fit_gives_bit_for_bit(study, task):
     np.testing.assert_allclose(winner.test["accuracy"].mean, np.mean(shares[0]), atol=1e-6)
     np.testing.assert_allclose(winner.gain.mean, np.mean(shares[0]) - np.mean(shares[1]), atol=1e-6)
     assert winner.part == "test" and study.chosen is winner.trial
+
+
+@pytest.mark.parametrize("pruner", [None, "successive_halving"])
+def test_the_programs_of_the_study_train_the_winner_again(pruner):
+    task = line()
+    space = hj.space(learning_rate=hj.log_uniform(1e-3, 1.0), optimizer=["sgd", "adam"], batch_size=[8, 16], epochs=4)
+    found = hj.study(task, space, trials=9, pruner=pruner)
+    compiled = dict(task.trainers)
+    confirmed = confirm(found, task, top=3, seeds=2, default=found.best.recipe)
+    assert task.trainers == compiled and len(compiled) == 2
+    elsewhere = confirm(replace(found, _segment_epochs=None, _width=None), line(), top=3, seeds=2)
+    assert [run.score for run in confirmed.winner.runs] == [run.score for run in elsewhere.winner.runs]
 
 
 def test_the_winner_as_json(study):
