@@ -155,7 +155,7 @@ def study(
     from hyperjax.studies import default_space, read_space
     from hyperjax.studies.ending import budget_of
     from hyperjax.studies.measures import Measures, check_several
-    from hyperjax.studies.pruners import check_pruner
+    from hyperjax.studies.pruners import check_pruner, judges_batches_alone
     from hyperjax.studies.roles import scientific_names
     from hyperjax.studies.samplers import check_sampler
     from hyperjax.studies.storage import JOURNAL, forget
@@ -197,7 +197,7 @@ def study(
     asked |= {"metric": names, "budget": budget, "min_gain": gain, "ahead": ahead}
     asked["scientific"] = compared
     asked |= {"pruner": pruner, "storage": where, "name": name, "folder": folder}
-    asked["shared"] = storage is not None and pruner is None
+    asked["shared"] = storage is not None and (pruner is None or judges_batches_alone(pruner))
     code = run(console, learnt, varied, asked, folder, as_json, (again, measuring), require_gain)
     if code:
         raise typer.Exit(code)

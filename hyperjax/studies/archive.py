@@ -238,6 +238,18 @@ class Archive:
                 self._claims.release()
         return own
 
+    def claims_all(self, trials: Sequence[int]) -> bool:
+        """Whether this worker is to train a batch that is trained as a whole, by one of them."""
+        if self._claims is None:
+            return True
+        with self._told():
+            own = self._claims.take(trials, len(trials))
+            self.look()
+            mine = len(own) == len(trials) and any(number not in self.kept for number in trials)
+            if not mine:
+                self._claims.release()
+        return mine
+
     def look(self) -> None:
         """Take in what others have written."""
         with self._told(), self._one_at_a_time:

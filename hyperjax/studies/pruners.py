@@ -235,6 +235,16 @@ PRUNERS = {  # by name; a threshold has none, since it needs a number
 RULES = (*PRUNERS.values(), threshold)
 
 
+def judges_batches_alone(pruner: Any) -> bool:
+    """Whether a batch's verdicts follow from that batch, so that batches may be raced in any order.
+
+    >>> judges_batches_alone("hyperband"), judges_batches_alone(median())
+    (True, False)
+    """
+    rule = PRUNERS[pruner]() if isinstance(pruner, str) else pruner
+    return isinstance(rule, RULES) and not isinstance(rule, median)
+
+
 def check_pruner(pruner: Any) -> None:
     """Refuse what is no pruner, before anything else happens.
 

@@ -47,7 +47,7 @@ class Pruning:
         self._cohort: Cohort | None = None
         self._members: dict[int, range] = {}  # of the cohort, by trial
         self._recalled: dict[int, tuple[Run, ...]] = {}  # trials that another process has trained
-        self._before: list[np.ndarray] = []  # scores of the trials of earlier batches
+        self._before: dict[int, np.ndarray] = {}  # scores of the trials of batches that are over
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Pruning:
         for whole, row in zip(found, rows, strict=True):
             whole[: len(row)] = row
         ended = [run.finished and not run.diverged for own in runs for run in own]
-        self._before += list(self._means(trials, found, ended, self._epochs))
+        self._before |= zip(trials, self._means(trials, found, ended, self._epochs), strict=True)
 
     def race(
         self, engine: Engine, trials: range, on_end: Callable[[int], None], store: CohortStore | None = None
@@ -138,7 +138,7 @@ class Pruning:
             keep()
         advance(judged, math.inf)
         look()
-        self._before += list(self._scores(trials, self._epochs))
+        self._before |= zip(trials, self._scores(trials, self._epochs), strict=True)
         self._make_room()
         return engine.conditions(time.perf_counter() - begin)
 
@@ -159,6 +159,15 @@ class Pruning:
             return None
         return tuple(self.cohort.run(member) for member in self.members(trial))
 
+    def is_over(self, trials: range) -> bool:
+        """Whether a batch's race is over, here or as it was taken in."""
+        return all(trial in self._before for trial in trials)
+
+    @property
+    def count(self) -> int:
+        """Trials whose races are over."""
+        return len(self._before)
+
     def members(self, trial: int) -> range:
         """A trial's runs among the cohort's members."""
         return self._members[trial]
@@ -171,10 +180,11 @@ class Pruning:
         return trial not in self.pruned and bool(self.cohort.moving(self.members(trial)))
 
     def _judge(self, trials: range, racing: Sequence[int], epoch: int) -> None:
-        rows = [*self._before, *self._scores(trials, epoch)]
+        rows = self._before | dict(zip(trials, self._scores(trials, epoch), strict=True))
         scores = np.full((trials.stop, epoch), np.nan)
-        for row, own in zip(scores, rows, strict=True):
-            row[: len(own)] = own[:epoch]
+        for trial in range(trials.stop):  # where others train batches before this one, those are no numbers
+            own = rows.get(trial, scores[trial])[:epoch]
+            scores[trial, : len(own)] = own
         numbers = np.arange(trials.stop)
         standing = Standing(
             epoch,

@@ -1,10 +1,12 @@
 """Rounds of a study: a batch of trials is asked for, trained as one population, and its scores told."""
 
 import contextlib
+import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from hyperjax.studies.ending import BudgetSpent, Ending
 from hyperjax.studies.measures import Measures
 from hyperjax.studies.plan import plan
 from hyperjax.studies.pruning import Pruning
-from hyperjax.studies.samplers import Source
+from hyperjax.studies.samplers import Drawn, Source
 from hyperjax.studies.space import Space
 from hyperjax.studies.study import Trial
 from hyperjax.tasks import Task
@@ -83,6 +85,7 @@ class Rounds:
         self._archive, self._ending, self._after = archive, ending, after
         self._drawing = ThreadPoolExecutor(1, "hyperjax-sampler") if ahead else None
         self._drawn: Future[list[dict[str, Any]]] | None = None  # the next batch, while this one trains
+        self._waiting: deque[range] = deque()  # batches that were asked for while others train the one before
         self._total = source.total if total is None else total
         self._measures = Measures(task) if measures is None else measures
         self._widths = {} if archive is None else archive.widths  # of chunks by structure; by "", of any other one
@@ -97,14 +100,14 @@ class Rounds:
 
     def _run(self, progress: Callable[[int, int], None] | None) -> None:
         compiled, ending = False, self._ending
-        while self._more and not (ending is not None and ending.over) and (asked := self._ask()):
-            trials = range(len(self.recipes) - asked, len(self.recipes))
+        while not (ending is not None and ending.over) and (trials := self._next()):
             if self._pruning is None:
                 trained = self._complete(trials, progress, not compiled)
             else:
                 trained = self._race(self._pruning, trials, progress, not compiled)
             compiled = compiled or trained
             if self._ended(trials):
+                del self.values[trials.stop :], self.recipes[trials.stop :]  # of batches behind it
                 break
             if self._drawn is not None:  # a source does one thing at a time
                 wait([self._drawn])
@@ -116,7 +119,7 @@ class Rounds:
         """Whether a batch was the last, for whatever reason but a dry source."""
         if self._ending is not None:
             self._ending.count([run for trial in trials for run in self._runs(trial) or ()])
-            if self._more:
+            if self._more or self._waiting:
                 self._judged += [self._score(trial) for trial in trials]
                 self._ending.judge(self._judged)
         if self._after is not None and self._after() and self._ending is not None:
@@ -171,11 +174,24 @@ class Rounds:
 
         return count
 
-    def _ask(self) -> int:
-        begin = time.perf_counter()
-        drawn = self._source.ask() if self._drawn is None else self._drawn.result()
-        if self._drawing is not None:
+    def _next(self) -> range:
+        """The next batch; an empty one at the end."""
+        trials = self._waiting.popleft() if self._waiting else self._ask() if self._more else range(0)
+        if self._drawing is not None and self._more and not self._waiting:
             self._drawn = self._drawing.submit(self._source.ask)
+        return trials
+
+    def _later(self) -> Iterator[range]:
+        """Batches behind the one that others train: as many as are known beforehand, or the one that is drawn ahead."""
+        yield from list(self._waiting)
+        while self._more and (isinstance(self._source, Drawn) or (self._drawn is not None and not self._waiting)):
+            self._waiting.append(self._ask())
+            yield self._waiting[-1]
+
+    def _ask(self) -> range:
+        begin, first = time.perf_counter(), len(self.recipes)
+        drawn = self._source.ask() if self._drawn is None else self._drawn.result()
+        self._drawn = None
         self.conditions["sampling_seconds"] += time.perf_counter() - begin
         recipes = [self._space.recipe(values, self._base) for values in drawn]
         count = len(drawn)
@@ -183,7 +199,7 @@ class Rounds:
             count = self._ending.affordable(recipes, len(self._seeds))
         self.values += drawn[:count]
         self.recipes += recipes[:count]
-        return count
+        return range(first, first + count)
 
     def _complete(self, trials: range, progress: Callable[[int, int], None] | None, announce: bool) -> bool:
         """Train what is lacking of a round; whether anything was."""
@@ -203,26 +219,57 @@ class Rounds:
     def _race(
         self, pruning: Pruning, trials: range, progress: Callable[[int, int], None] | None, announce: bool
     ) -> bool:
-        """Train a round as far as a pruner lets it, unless all of it was kept: a verdict needs all that it compares."""
+        """Have a round trained as far as a pruner lets it, by whichever worker; whether this one has trained anything.
+
+        All of it by one: a verdict needs all that it compares.
+        """
+        trained = False
+        while not self._is_over(pruning, trials):
+            there = itertools.chain([trials], self._later())
+            own = next((each for each in there if self._is_mine(pruning, each)), None)
+            if own is not None:
+                self._race_here(pruning, own, progress, announce and not trained)
+                trained = True
+            elif self._archive is not None:  # the others have what there is
+                time.sleep(WAIT)
+                self._archive.look()
+                if self._ending is not None:
+                    self._ending.look()
+        return trained
+
+    def _is_over(self, pruning: Pruning, trials: range) -> bool:
+        """Whether a batch's race is over; one that is wholly kept is taken in."""
+        if pruning.is_over(trials):
+            return True
         recalled = [self._recalled(trial) for trial in trials]
         kept = [tuple(runs) for runs in recalled if runs is not None]
-        if len(kept) == len(trials):
-            assert self._archive is not None
-            pruning.recall(trials, kept, self._archive.pruned)
+        if self._archive is None or len(kept) < len(trials):
             return False
-        engine = self._compiled(trials.start, list(trials))
+        pruning.recall(trials, kept, self._archive.pruned)
+        return True
+
+    def _is_mine(self, pruning: Pruning, trials: range) -> bool:
+        """Whether a batch is to be raced, and by this worker."""
+        return not self._is_over(pruning, trials) and (self._archive is None or self._archive.claims_all(trials))
+
+    def _race_here(
+        self, pruning: Pruning, trials: range, progress: Callable[[int, int], None] | None, announce: bool
+    ) -> None:
+        engine = self._compiled(trials.start, trials)
+        done = pruning.count
         if progress is not None and announce:
-            progress(trials.start, self._total)
+            progress(done, self._total)
         states = None if self._archive is None else self._archive.states(trials.start, len(trials))
         store = None if states is None else CohortStore(states)
         if store is not None and not (store.exists() or self._at_stake(engine) > MOST_AT_STAKE):
             store = None
-        self._add(pruning.race(engine, trials, self._counted(trials.start, progress), store))
+        self._add(pruning.race(engine, trials, self._counted(done, progress), store))
         for trial in trials:
             self._keep(trial)
-        if store is not None and self._archive is not None:
-            self._archive.forget_states()
-        return True
+        if self._archive is not None:
+            if store is not None:
+                self._archive.forget_states()
+            self._archive.release()
 
     def _recall(self, number: int) -> bool:
         """Whether a trial's runs are here, or else in the archive, from which they are taken."""
@@ -271,7 +318,7 @@ class Rounds:
                 self._archive.forget_states()
             self._archive.release()
 
-    def _compiled(self, first: int, trials: list[int]) -> Engine:
+    def _compiled(self, first: int, trials: Sequence[int]) -> Engine:
         """The engine of some trials, with how its chunks are cut kept before anything is trained so."""
         engine = self._engine(first, trials)
         self._programs |= {id(group.trainer) for group in engine.groups}

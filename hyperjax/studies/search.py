@@ -17,7 +17,7 @@ from hyperjax.checks import positive_integer, within
 from hyperjax.studies.ending import MOST_TRIALS, Ending, budget_of
 from hyperjax.studies.identity import identity, versions
 from hyperjax.studies.measures import Measures, check_several
-from hyperjax.studies.pruners import check_pruner, is_optunas
+from hyperjax.studies.pruners import check_pruner, is_optunas, judges_batches_alone
 from hyperjax.studies.pruning import Pruning, longest
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.reviving import Held
@@ -136,7 +136,9 @@ def study(
         folder: where the weights of the best trials lie, and states of populations that train for long; None: beside
             the journal or SQLite's file, and of other databases nowhere.
         shared: True: whoever makes the same call meanwhile, here or on another machine that reaches the storage, does a
-            part of the trials, and gets them all. Trials of a worker that dies go to the others.
+            part of the trials, and gets them all. Trials of a worker that dies go to the others. With a pruner a worker
+            races whole batches, and others wait for the scores of those where the sampler needs them: draw at random
+            or `ahead`. Such a pruner is one that judges a batch by itself, so neither the median nor Optuna's.
         progress: called as `progress(trials done, trials in all)`, first when all programs are compiled; 0 in all where
             a budget alone decides.
     Returns: a `Study`; the best recipe's runs are also measured on the test set, if the task has one. Luck flatters the
@@ -173,8 +175,11 @@ def study(
     check_pruner(pruner)
     if pruner is not None and jax.process_count() > 1:
         raise ValueError(f"pruner must be None in a job of several processes, got {pruner!r}")
-    if pruner is not None and shared:
-        raise ValueError(f"pruner must be None where workers share a study, got {pruner!r}")
+    if pruner is not None and shared and not judges_batches_alone(pruner):
+        raise ValueError(
+            "pruner must be one that judges a batch by itself where workers share a study: successive_halving, "
+            f"hyperband, patience or a threshold, got {pruner!r}"
+        )
     if batch is not None:
         positive_integer("batch", batch)
     if shared and (storage is None or not isinstance(sampler, str)):
@@ -198,7 +203,8 @@ def study(
     ending = Ending(limit, min_gain, task.direction)
     open_ended = trials is None and limit.given and not space.is_grid
     trials = MOST_TRIALS if open_ended else trials
-    at_once = sampler in BEFOREHAND and not is_optunas(pruner) and not (ending.in_batches or callbacks)
+    looks_between = ending.in_batches or callbacks or (shared and pruner is not None)
+    at_once = sampler in BEFOREHAND and not is_optunas(pruner) and not looks_between
     together = batch or (sys.maxsize if at_once else batch_for(64 if open_ended else trials or 64, layout))
     pruning = None
     if pruner is not None:

@@ -96,8 +96,10 @@ def test_more_trials_than_were_compared_are_another_study(task, tmp_path):
     hj.study(task, SPACE, 4, storage=tmp_path, pruner="successive_halving")
     with pytest.raises(ValueError, match="trials is 4 there and 5 here"):
         hj.study(task, SPACE, 5, storage=tmp_path, pruner="successive_halving")
-    with pytest.raises(ValueError, match="pruner must be None where workers share a study"):
-        hj.study(task, SPACE, 4, storage=tmp_path, pruner="successive_halving", shared=True)
+    with pytest.raises(
+        ValueError, match="pruner must be one that judges a batch by itself where workers share a study"
+    ):
+        hj.study(task, SPACE, 4, storage=tmp_path, pruner="median", shared=True)
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ import hyperjax as hj
 from hyperjax.studies import claims
 from hyperjax.studies.claims import Claims
 from hyperjax.studies.journal import Journal
-from tests.studies.kept import SPACE, line, rows, stopped, trials_of
+from hyperjax.studies.rounds import Rounds
+from tests.studies.kept import SPACE, alike, line, rows, stopped, trials_of
 from tests.studies.postgres import server
 from tests.studies.workers import worked
 
@@ -135,8 +136,55 @@ def shared_by_two_of_which_one_is_killed(url, folder, trials, way):
 
 
 @pytest.mark.slow
-def test_two_workers_on_a_journal_and_one_is_killed(tmp_path):
-    shared_by_two_of_which_one_is_killed(str(tmp_path / "all.journal"), tmp_path, 64, "tpe")
+@pytest.mark.parametrize("way", ["tpe", "pruned", "pruned ahead"])
+def test_two_workers_on_a_journal_and_one_is_killed(tmp_path, way):
+    shared_by_two_of_which_one_is_killed(str(tmp_path / "all.journal"), tmp_path, 64, way)
+
+
+@pytest.mark.parametrize(
+    ("way", "order"),
+    [
+        ({}, [4, 8, 0]),  # at random all batches are known
+        ({"sampler": "tpe", "ahead": True}, [4, 0, 8]),  # the third is drawn by the scores of the first
+        ({"sampler": "tpe"}, [0, 4, 8]),
+    ],
+)
+def test_batches_are_raced_by_one_worker_each_and_later_ones_while_another_has_the_first(
+    way, order, tmp_path, monkeypatch
+):
+    asked = {"trials": 12, "batch": 4, "pruner": "successive_halving", **way}
+    begun = []
+    monkeypatch.setattr(Rounds, "_race_here", noted(Rounds._race_here, begun))
+    alone = hj.study(line(), SPACE, **asked)
+    assert begun == [0, 4, 8] and alone.pruned
+    begun.clear()
+    other = Journal(tmp_path / "study.journal", shared=True)
+    first = Claims(optuna.storages.JournalStorage(other), "hyperjax", threading.RLock())
+    assert first.take(range(4), 4) == [0, 1, 2, 3]
+    waiting = threading.Timer(0.5, lambda: None if begun else first.release())  # who has nothing to race meanwhile
+    waiting.start()
+
+    def progress(done, _):
+        if done == 4 * order.index(0):
+            first.release()
+
+    found = hj.study(line(), SPACE, storage=tmp_path, shared=True, progress=progress, **asked)
+    waiting.join()
+    first.close()
+    other.close()
+    assert begun == order and alike(found, alone)
+    again = hj.study(line(), SPACE, storage=tmp_path, shared=True, **asked)
+    assert begun == order and alike(again, alone)
+
+
+def noted(race, begun):
+    """A worker's race that says where the batch begins."""
+
+    def raced(rounds, pruning, trials, *others):
+        begun.append(trials.start)
+        race(rounds, pruning, trials, *others)
+
+    return raced
 
 
 @pytest.fixture

@@ -8,11 +8,17 @@ import hyperjax as hj
 from tests.studies.kept import SPACE, line, rows
 from tests.studies.kills import EXAMPLES, LONG, WAYS
 
+PRUNED = {
+    "pruned": {"pruner": "successive_halving", "batch": 8},
+    "pruned ahead": {"pruner": "hyperband", "sampler": "tpe", "batch": 8, "ahead": True},
+}
+
 
 def worked(storage, trials, way="random"):
     """The study, with whoever else is at it; alone without a storage."""
     shared = {} if storage is None else {"storage": storage, "shared": True}
-    return hj.study(line(examples=EXAMPLES), hj.space(**SPACE.entries | LONG), trials=trials, **WAYS[way], **shared)
+    asked = (WAYS | PRUNED)[way]
+    return hj.study(line(examples=EXAMPLES), hj.space(**SPACE.entries | LONG), trials=trials, **asked, **shared)
 
 
 if __name__ == "__main__":
