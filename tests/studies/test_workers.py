@@ -136,9 +136,9 @@ def shared_by_two_of_which_one_is_killed(url, folder, trials, way):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["tpe", "pruned", "pruned ahead"])
-def test_two_workers_on_a_journal_and_one_is_killed(tmp_path, way):
-    shared_by_two_of_which_one_is_killed(str(tmp_path / "all.journal"), tmp_path, 64, way)
+@pytest.mark.parametrize(("way", "trials"), [("tpe", 64), ("pruned", 256), ("pruned ahead", 128)])
+def test_two_workers_on_a_journal_and_one_is_killed(tmp_path, way, trials):
+    shared_by_two_of_which_one_is_killed(str(tmp_path / "all.journal"), tmp_path, trials, way)
 
 
 @pytest.mark.parametrize(
