@@ -100,7 +100,7 @@ class Rounds:
 
     def _run(self, progress: Callable[[int, int], None] | None) -> None:
         compiled, ending = False, self._ending
-        while not (ending is not None and ending.over) and (trials := self._next()):
+        while self._has_more and not (ending is not None and ending.over) and (trials := self._next()):
             if self._pruning is None:
                 trained = self._complete(trials, progress, not compiled)
             else:
@@ -119,7 +119,7 @@ class Rounds:
         """Whether a batch was the last, for whatever reason but a dry source."""
         if self._ending is not None:
             self._ending.count([run for trial in trials for run in self._runs(trial) or ()])
-            if self._more or self._waiting:
+            if self._has_more:
                 self._judged += [self._score(trial) for trial in trials]
                 self._ending.judge(self._judged)
         if self._after is not None and self._after() and self._ending is not None:
@@ -129,6 +129,11 @@ class Rounds:
     @property
     def _more(self) -> bool:
         return len(self.recipes) < self._source.total
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether there are trials behind this batch."""
+        return self._more or bool(self._waiting)
 
     def trial(self, number: int) -> Trial | None:
         """A trial with its runs; None when one has not ended."""
@@ -175,8 +180,8 @@ class Rounds:
         return count
 
     def _next(self) -> range:
-        """The next batch; an empty one at the end."""
-        trials = self._waiting.popleft() if self._waiting else self._ask() if self._more else range(0)
+        """The next batch; an empty one where a budget pays for none."""
+        trials = self._waiting.popleft() if self._waiting else self._ask()
         if self._drawing is not None and self._more and not self._waiting:
             self._drawn = self._drawing.submit(self._source.ask)
         return trials

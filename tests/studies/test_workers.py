@@ -136,7 +136,7 @@ def shared_by_two_of_which_one_is_killed(url, folder, trials, way):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("way", "trials"), [("tpe", 64), ("pruned", 256), ("pruned ahead", 128)])
+@pytest.mark.parametrize(("way", "trials"), [("tpe", 96), ("pruned", 320), ("pruned ahead", 160)])
 def test_two_workers_on_a_journal_and_one_is_killed(tmp_path, way, trials):
     shared_by_two_of_which_one_is_killed(str(tmp_path / "all.journal"), tmp_path, trials, way)
 
@@ -195,4 +195,4 @@ def postgres():
 
 @pytest.mark.slow
 def test_two_workers_on_postgresql_and_one_is_killed(postgres, tmp_path):
-    shared_by_two_of_which_one_is_killed(postgres, tmp_path, 64, "random")
+    shared_by_two_of_which_one_is_killed(postgres, tmp_path, 256, "random")
