@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from optuna.storages import BaseStorage, RDBStorage
 from hyperjax.studies.journal import Journal
 
 JOURNAL = "study.journal"
+TRIES = 5  # to open a database whose tables others make meanwhile
+WAIT = 0.5  # seconds between two of them
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -96,14 +99,27 @@ def database(url: str, **options: Any) -> RDBStorage:
 
     Raises: ValueError where its driver is not installed or it cannot be opened.
     """
-    try:
-        return RDBStorage(url, **options)
-    except ImportError as error:
-        raise ValueError(
-            f"storage must be a database whose driver is installed, got {shown(url)!r}: {error.__cause__ or error}"
-        ) from None
-    except Exception as error:  # of SQLAlchemy's many, and of each driver's
-        raise ValueError(f"storage must be a database that can be opened, got {shown(url)!r}: {cause(error)}") from None
+    for left in reversed(range(TRIES)):
+        try:
+            return RDBStorage(url, **options)
+        except ImportError as error:
+            raise ValueError(
+                f"storage must be a database whose driver is installed, got {shown(url)!r}: {error.__cause__ or error}"
+            ) from None
+        except Exception as error:  # of SQLAlchemy's many, and of each driver's
+            if not left or not _is_being_founded(error):
+                raise ValueError(
+                    f"storage must be a database that can be opened, got {shown(url)!r}: {cause(error)}"
+                ) from None
+            time.sleep(WAIT)
+    raise AssertionError("the last try returns or raises")
+
+
+def _is_being_founded(error: Exception) -> bool:
+    """Whether another worker, begun at the same time, is making the tables of a new database."""
+    from sqlalchemy.exc import IntegrityError
+
+    return isinstance(error, IntegrityError) or "already exists" in str(error)
 
 
 def let_go(storage: BaseStorage) -> None:

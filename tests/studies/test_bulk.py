@@ -1,6 +1,7 @@
 """Trials written to a database and read from it by the kind of row are those that Optuna writes and reads one by one."""
 
 import datetime
+import gc
 import threading
 
 import numpy as np
@@ -12,7 +13,7 @@ from optuna.trial import TrialState, create_trial
 from sqlalchemy import inspect, text
 
 from hyperjax.studies import bulk
-from hyperjax.studies.storage import let_go
+from hyperjax.studies.storage import database, let_go
 from tests.studies.postgres import server
 
 SPACE = {
@@ -151,6 +152,37 @@ def test_those_who_write_at_once_number_their_trials_one_after_another(tmp_path)
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/many.db", engine_kwargs=patient)
     assert_numbered(storage)
     let_go(storage)
+
+
+def open_at_once(url, count=6):
+    """A new database, opened by as many at the same moment: each finds it or makes it."""
+    ready, found = threading.Barrier(count), []
+
+    def work():
+        ready.wait()
+        found.append(database(url))
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for storage in found:
+        let_go(storage)
+    assert len(found) == count
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_workers_that_begin_together_make_a_database_together(tmp_path):
+    for number in range(3):
+        open_at_once(f"sqlite:///{tmp_path}/{number}.db")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Optuna leaves connections behind
+def test_workers_that_begin_together_make_a_database_of_postgresql_together():
+    with server() as url:
+        open_at_once(url)
+        gc.collect()
 
 
 def test_what_fails_half_way_leaves_nothing(databases):

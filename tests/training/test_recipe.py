@@ -240,5 +240,5 @@ def test_members_that_are_not_in_a_list_are_named():
         hj.fit_population(classes(), [recipe], seeds=3)
     with pytest.raises(ValueError, match=r"seed must be a whole number, got 0\.5"):
         hj.fit(classes(), recipe, seed=0.5)
-    with pytest.raises(ValueError, match="recipes must hold at least one recipe, got"):
+    with pytest.raises(ValueError, match="recipe must be a Recipe or None, got"):
         hj.fit(classes(), {"epochs": 1})
