@@ -242,10 +242,16 @@ class Archive:
         """Whether this worker is to train a batch that is trained as a whole, by one of them."""
         if self._claims is None:
             return True
-        with self._told():
-            own = self._claims.take(trials, len(trials))
+
+        def are_lacking() -> bool:
             self.look()
-            mine = len(own) == len(trials) and any(number not in self.kept for number in trials)
+            return any(number not in self.kept for number in trials)
+
+        with self._told():
+            if not are_lacking():
+                return False
+            own = self._claims.take(trials, len(trials))
+            mine = len(own) == len(trials) and are_lacking()  # whoever had them before may have just written them
             if not mine:
                 self._claims.release()
         return mine
