@@ -13,14 +13,14 @@ fresh seeds (`hj.studies.confirm`), and population based training (a quarter of 
 at its end alone, its best member's last recipe, and the weights that it found are told apart).
 
 Each search is a process alone on the machine, with no compiled program from before, and has equally many trials but
-where it is said. It
-tells a recipe when that is the best so far by one seed's accuracy on validation; the clock runs from the start of the
-process, so imports and compilation count; `--limit` ends one that takes too long (a vmapped convolution does, on a
-processor), and what it told by then counts. Contenders take turns, repeat after repeat; repeat r is seeded by r. When
-all have ended, one judge, `hyperjax.fit_population`, trains every recipe that was told on fresh seeds, outside of the
-clock; its mean accuracy on the test set is what the recipe is worth, whoever found it. A search reaches an accuracy
-when it has a recipe that is worth it and no later one of its is worth less; the goals are shares of all of the peer's
-time, since its last answer is known as such at its end. Shown are medians over the repeats and ranges.
+where it is said. It tells a recipe when that is the best so far by one seed's accuracy on validation; the clock runs
+from the start of the process, so imports and compilation count; `--limit` ends one that takes too long (a vmapped
+convolution does, on a processor), and what it told by then counts. Contenders take turns, repeat after repeat; repeat r
+is seeded by r. When all have ended, one judge, `hyperjax.fit_population`, trains every recipe that was told on fresh
+seeds, outside of the clock; its mean accuracy on the test set is what the recipe is worth, whoever found it. A search
+reaches an accuracy when it has a recipe that is worth it and no later one of its is worth less; the goals are shares of
+all of the peer's time, since its last answer is known as such at its end. Shown are medians over the repeats and
+ranges.
 """
 
 import argparse

@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from hyperjax.studies.asking import quiet, ways
-from hyperjax.studies.bulk import read, write
+from hyperjax.studies.bulk import NewTrials, write
 from hyperjax.studies.claims import Claims, found_or_founded
 from hyperjax.studies.distributions import to_optuna, to_params
 from hyperjax.studies.identity import differences, versions
@@ -197,26 +197,18 @@ class Archive:
     def _find(self, identity: Mapping[str, Any], left: Collection[str]) -> None:
         self._study = found_or_founded(self._storage, self._name, ways(list(self._metrics.values())))
         attributes = self._storage.get_study_user_attrs(self._study)
-        self._reader = optuna.load_study(study_name=self._name, storage=self._storage)  # reads what is new alone
-        self._last = -1
-        trials = self._new()
+        self._new = NewTrials(self._storage, self._study)
+        trials = self._new.read()
         if STUDY not in attributes and not trials:  # new, or its beginning was cut short
             if len(self._metrics) > 1:  # for the axes of Optuna's figures and its dashboard
-                self._reader.set_metric_names(list(self._metrics))
+                own = optuna.load_study(study_name=self._name, storage=self._storage)
+                own.set_metric_names(list(self._metrics))
             self._storage.set_study_user_attr(self._study, STUDY, dict(identity))
             attributes = {STUDY: dict(identity)}
         self.identity = self._same(attributes.get(STUDY), identity, left)
         self.widths = dict(attributes.get(self._widths, {}))
         self._known_widths = dict(self.widths)
         self._take_in(trials)
-
-    def _new(self) -> list[FrozenTrial]:
-        """Trials that were not there when this was asked last."""
-        if not isinstance(self._storage, RDBStorage):
-            return self._reader.get_trials(deepcopy=False)
-        found = read(self._storage, self._study, self._last)
-        self._last = max([self._last, *(one._trial_id for one in found)])
-        return found
 
     def _take_in(self, trials: Sequence[FrozenTrial]) -> None:
         for found in map(kept, trials):
@@ -259,7 +251,7 @@ class Archive:
     def look(self) -> None:
         """Take in what others have written."""
         with self._told(), self._one_at_a_time:
-            self._take_in(self._new())
+            self._take_in(self._new.read())
 
     def release(self) -> None:
         """Let others see what was claimed, once all of it is written."""

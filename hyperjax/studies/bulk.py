@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -62,6 +62,26 @@ def read(storage: RDBStorage, study: int, after: int = -1) -> list[FrozenTrial]:
     except _CHANGED:
         found = storage.get_all_trials(study, deepcopy=False, states=FINISHED)
         return [one for one in found if one._trial_id > after]
+
+
+class NewTrials:
+    """The trials of a study as it grows.
+
+    Args:
+        storage, study: where they are, and the study's number there.
+    """
+
+    def __init__(self, storage: BaseStorage, study: int):
+        self._storage, self._study, self._last = storage, study, -1
+
+    def read(self) -> list[FrozenTrial]:
+        """Those that have finished since this was asked last; of a journal, which is in memory, all that there are."""
+        if not isinstance(self._storage, RDBStorage):
+            return self._storage.get_all_trials(self._study, deepcopy=False)
+        found = read(self._storage, self._study, self._last)
+        if found:
+            self._last = found[-1]._trial_id
+        return found
 
 
 def _own_row(trial: FrozenTrial) -> Any:

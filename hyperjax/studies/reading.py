@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 
 from hyperjax.studies.archive import ASKED, STUDY
 from hyperjax.studies.asking import quiet
-from hyperjax.studies.bulk import read
+from hyperjax.studies.bulk import NewTrials
 from hyperjax.studies.distributions import from_optuna, from_params
 from hyperjax.studies.identity import FORMAT
 from hyperjax.studies.measures import from_words
@@ -59,13 +59,14 @@ class StudyReader:
             self._journal = _Lines(journal_of(self._where))
             self._storage = JournalStorage(self._journal)
         self._trials: dict[int, Trial] = {}
-        self._seen, self._last, self._versions = -1, "", ""
+        self._last, self._versions = "", ""
         try:
             self._study = self._storage.get_study_id_from_name(self._name)
         except KeyError:
             raise ValueError(self._no_study()) from None
         except Exception as error:  # a database without Optuna's tables, and each driver's many
             raise ValueError(f"storage must be one of Optuna's, got {self.place!r}: {cause(error)}") from None
+        self._new = NewTrials(self._storage, self._study)
         told = self._storage.get_study_user_attrs(self._study).get(STUDY)
         if not isinstance(told, dict) or told.get("format") != FORMAT:
             raise ValueError(
@@ -83,9 +84,8 @@ class StudyReader:
             self._open()
         with quiet():
             attributes = self._storage.get_study_user_attrs(self._study)
-            found = self._new()
+            found = self._new.read()
         for one in found:
-            self._seen = max(self._seen, one._trial_id)
             self._versions = self._versions or one.user_attrs.get("versions", "")
             own = kept(one)
             if own is not None and own.number not in self._trials:
@@ -103,12 +103,6 @@ class StudyReader:
             attributes.get(WINNER), trials, self._about.metric, self._about.direction, self._about.run_of
         )
         return self._about.study(trials, winner, conditions)
-
-    def _new(self) -> list[FrozenTrial]:
-        """All trials of a journal, which is in memory; those of a database that were not read before."""
-        if isinstance(self._storage, RDBStorage):
-            return read(self._storage, self._study, self._seen)
-        return self._storage.get_all_trials(self._study, deepcopy=False)
 
     def __enter__(self) -> "StudyReader":
         return self

@@ -215,11 +215,14 @@ class Rounds:
                 self._train(trials.start, mine, progress, announce and not trained)
                 trained = True
             elif self._archive is not None:  # the others have the rest
-                time.sleep(WAIT)
-                self._archive.look()
-                if self._ending is not None:
-                    self._ending.look()
+                self._wait_for_others(self._archive)
         return trained
+
+    def _wait_for_others(self, archive: "Archive") -> None:
+        time.sleep(WAIT)
+        archive.look()
+        if self._ending is not None:
+            self._ending.look()
 
     def _race(
         self, pruning: Pruning, trials: range, progress: Callable[[int, int], None] | None, announce: bool
@@ -236,10 +239,7 @@ class Rounds:
                 self._race_here(pruning, own, progress, announce and not trained)
                 trained = True
             elif self._archive is not None:  # the others have what there is
-                time.sleep(WAIT)
-                self._archive.look()
-                if self._ending is not None:
-                    self._ending.look()
+                self._wait_for_others(self._archive)
         return trained
 
     def _is_over(self, pruning: Pruning, trials: range) -> bool:
@@ -373,7 +373,8 @@ class Rounds:
             return Engine(self._task, [self.recipes[trial] for trial in trials], self._seeds, **ways)
 
         engine = planned()
-        if self._width is not None or "" in self._widths or len(self.recipes) - first >= self._source.total:
+        lone = self._batch >= self._source.total <= len(self.recipes) - first
+        if self._width is not None or "" in self._widths or lone:
             return engine
         programs = plan(self._space, self._task, self._base).programs
         share = max(math.ceil(self._batch * len(self._seeds) / max(programs, 1)), 1)
