@@ -1,5 +1,6 @@
 """The command: what it writes and says, what it refuses in one line, and how it ends when interrupted."""
 
+import contextlib
 import csv
 import json
 import math
@@ -14,6 +15,7 @@ import pytest
 
 import hyperjax as hj
 from hyperjax.cli import main
+from hyperjax.cli.interrupting import heeded, heeding
 from hyperjax.reports.folder import prepare_folder, summary, write_study
 from hyperjax.training.mapping import Population
 from tests.training.made import classes
@@ -517,7 +519,10 @@ def test_ctrl_c_in_a_real_process(tmp_path):
             time.sleep(0.1)  # both programs compile
         time.sleep(4)  # trains for a minute or more
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=90)
+        try:
+            out, err = process.communicate(timeout=90)
+        finally:
+            process.kill()  # else leaving waits for one that does not end
     assert process.returncode == 130, err.decode()
     assert b"Traceback" not in err and b"Traceback" not in out
     best = json.loads((tmp_path / "o" / "best.json").read_text())
@@ -559,3 +564,18 @@ def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path):
     assert {path for path in after if path.stat().st_size > largest / 2} <= set(kept)
     study(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "chosen"), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
     assert files(tmp_path / "chosen")
+
+
+def test_an_interruption_that_python_drops_is_heeded_at_the_next_report():
+    reported = []
+    with heeded():
+        report = heeding(reported.append)
+        report(1)
+        with contextlib.suppress(KeyboardInterrupt):  # as where garbage is collected
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            report(2)
+    assert reported == [1] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with heeded():
+        report(3)
+    assert reported == [1, 3]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hyperjax.cli.interrupting import heeded, heeding
 from hyperjax.cli.values import number
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def run(
     interrupted = False
     programs = str(plan(space, task))
     try:
-        with trial_progress(console, programs) as progress:
-            result = search(task, space, progress=progress, **asked)
+        with heeded(), trial_progress(console, programs) as progress:
+            result = search(task, space, progress=heeding(progress), **asked)
     except StudyInterrupted as stop:
         result, interrupted = stop.study, True
     if not result.trials:
@@ -105,8 +106,8 @@ def _confirmed(console: "Console", task: Any, study: Any, top: int, seeds: int) 
     if not top or not isfinite(study.best.score):
         return study, False
     try:
-        with trial_progress(console, doing="confirming", noun="runs") as progress:
-            return confirm(study, task, top, seeds, progress=progress), False
+        with heeded(), trial_progress(console, doing="confirming", noun="runs") as progress:
+            return confirm(study, task, top, seeds, progress=heeding(progress)), False
     except KeyboardInterrupt:
         return study, True
     except ValueError as error:  # a default recipe that the task cannot train

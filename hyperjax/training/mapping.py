@@ -3,8 +3,9 @@
 import os
 import threading
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import jax
@@ -145,12 +146,16 @@ class Population:
         work = of_this_thread(work)
         with ThreadPoolExecutor(min(self.threads, len(pieces))) as pool:
             running: dict[Future[PyTree], int] = {}
+            # Not `wait`, which holds a lock of every piece for a moment each time: a Ctrl-C that comes then leaves them
+            # locked, and threads that never end.
+            ended: SimpleQueue[Future[PyTree]] = SimpleQueue()
             try:
                 for i, piece in enumerate(pieces):
-                    running[pool.submit(work, piece)] = i
+                    running[(submitted := pool.submit(work, piece))] = i
+                    submitted.add_done_callback(ended.put)
                 while running:
-                    ended = wait(running, return_when=FIRST_COMPLETED).done
-                    for done in sorted(ended, key=running.__getitem__):  # a set has no order
+                    together = [ended.get(), *(ended.get() for _ in range(ended.qsize()))]
+                    for done in sorted(together, key=running.__getitem__):
                         yield running.pop(done), done.result()
             finally:
                 for waiting in running:

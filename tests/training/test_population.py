@@ -1,5 +1,8 @@
 """The mapper: same results as jax.vmap, in chunks, on threads, padded, and plain under tracers."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -143,3 +146,29 @@ def test_the_callers_64_bits_hold_in_its_threads():
     with jax.enable_x64(True):
         seen = population(lambda x: x + 2.0**-40, width=1, threads=2)(np.arange(4.0))
     assert np.array_equal(seen, np.arange(4.0) + 2.0**-40)
+
+
+INTERRUPTED = """
+import os, random, signal, threading, time
+from hyperjax.training.mapping import Population
+
+mapped, drawn, ended = Population(lambda member: member, "map"), random.Random(0), 0
+for _ in range(40):
+    clock = threading.Timer(0.02 + drawn.random() / 5, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        clock.start()
+        for _ in mapped.serve(range(2000), lambda piece: time.sleep(0.002)):
+            pass
+    except KeyboardInterrupt:
+        ended += 1
+    clock.join()
+print(ended)
+"""
+
+
+@pytest.mark.slow
+def test_an_interruption_at_any_moment_ends_the_threads():
+    """They waited for ever where it came while their locks were held."""
+    code = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(code, capture_output=True, text=True, timeout=120, env=os.environ)
+    assert done.returncode == 0 and int(done.stdout) >= 30, done.stderr  # Python drops one in a garbage collection
