@@ -10,6 +10,7 @@ from hyperjax.schedules import Length, Schedule, fraction
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.training.fitting import fit_population
+from hyperjax.training.lowering import stepwise
 from hyperjax.training.recipe import Recipe
 
 LINEAR = ("sgd", "momentum", "nesterov")  # whose rate goes with the batch size; that of others with its root
@@ -50,6 +51,7 @@ def paired_runs(
 
 
 def _scaled(task: Task, recipe: Recipe, in_use: int, size: int) -> Recipe:
+    recipe = stepwise(recipe)
     changes: dict[str, Any] = {"batch_size": size, "micro_batches": min(recipe.micro_batches, size)}
     if size != in_use:
         steps = int(recipe.lower(task)[0].steps)

@@ -15,7 +15,7 @@ from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
 from hyperjax.training.chunk import Chunk, block_of
 from hyperjax.training.feeding import Fed
-from hyperjax.training.lowering import lower_together
+from hyperjax.training.lowering import lower_together, stepwise
 from hyperjax.training.program import Carry, Record
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
@@ -68,7 +68,7 @@ class Moments:
         task.require_arrays("diagnostics along a run")
         if self.recipe.batch_ramp:
             raise ValueError(f"recipe must have one batch size, got batch_ramp={dict(self.recipe.batch_ramp)}")
-        (settings,), structure = lower_together([self.recipe], task)
+        (settings,), structure = lower_together([stepwise(self.recipe)], task)
         whole = int(settings.steps)
         self.steps = whole if steps is None else min(whole, positive_integer("steps", steps))
         require(self.steps > 1, f"steps must be at least 2, got {self.steps}")

@@ -9,7 +9,7 @@ import numpy as np
 from hyperjax.schedules import Schedule
 from hyperjax.tasks import Task
 from hyperjax.training.engine import Engine
-from hyperjax.training.lowering import lower_together
+from hyperjax.training.lowering import lower_together, stepwise
 from hyperjax.training.recipe import Recipe
 
 STILL = 1e-6  # times the lowest rate: steps too small to move a weight, which no optimizer divides by
@@ -34,7 +34,7 @@ class RateRuns:
         bare: dict[str, Any] = {"schedule": "constant", "schedule_arguments": {}, "warmup": 0, "plateau": {}}
         bare |= {"early_stopping": {}, "batch_ramp": {}, "learning_rate": 1.0}
         recipe = recipe.replace(**bare)
-        self.per_epoch = lower_together([recipe], task)[1].steps_per_epoch
+        self.per_epoch = lower_together([stepwise(recipe)], task)[1].steps_per_epoch
         self.recipe = recipe.replace(epochs=steps / self.per_epoch)
         self._width: int | None = None  # of a chunk: what is compiled for the first population serves the later ones
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hyperjax import random
 from hyperjax.tasks import Task
-from hyperjax.training.lowering import lower_together
+from hyperjax.training.lowering import lower_together, stepwise
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.trainer import Trainer
 from hyperjax.types import PyTree
@@ -51,6 +51,7 @@ class StepCost:
     """
 
     def __init__(self, task: Task, recipe: Recipe, batch_size: int):
+        recipe = stepwise(recipe)
         still = recipe.replace(learning_rate=0.0, schedule="constant", schedule_arguments={}, warmup=0)
         parts = min(recipe.micro_batches, batch_size)
         (settings,), structure = lower_together([still.replace(batch_size=batch_size, micro_batches=parts)], task)

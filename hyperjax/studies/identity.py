@@ -30,6 +30,7 @@ def identity(
     metrics: Mapping[str, str],
     scientific: Sequence[str] = (),
     ahead: bool = False,
+    micro_batch_size: int | None = None,
 ) -> dict[str, Any]:
     """What a study is, ready for JSON.
 
@@ -43,6 +44,7 @@ def identity(
         metrics: as `Measures` has them.
         scientific: names whose values are compared.
         ahead: whether a batch is drawn while the one before it trains.
+        micro_batch_size: of the parts by which batch sizes share a program, where they do.
     """
     from optuna.distributions import distribution_to_json
 
@@ -66,6 +68,7 @@ def identity(
         **({"ahead": True} if ahead else {}),
         **({"scientific": list(scientific)} if scientific else {}),
         "batch": batch,
+        "micro_batch_size": micro_batch_size,
         "layout": layout,
         "width": width,
     }

@@ -5,6 +5,7 @@ import math
 from typing import Any, NamedTuple
 
 from hyperjax.studies.ranges import Range
+from hyperjax.studies.sharing import in_parts, shared_size
 from hyperjax.studies.space import Space, apart
 from hyperjax.tasks import Task
 from hyperjax.training.lowering import group_key
@@ -33,21 +34,23 @@ class Plan(NamedTuple):
         return f"{said}: {'; '.join(self.reasons)}" if self.reasons else said
 
 
-def plan(space: Space, task: Task, recipe: Recipe | None = None) -> Plan:
+def plan(space: Space, task: Task, recipe: Recipe | None = None, layout: str = "auto") -> Plan:
     """The programs that a study of a space compiles.
 
     Args:
-        space, task, recipe: as in `study`.
+        space, task, recipe, layout: as in `study`.
     Raises: ValueError for a space that does not fit the task.
 
     >>> from hyperjax.studies import integer, space
     >>> from hyperjax.tasks import digits
     >>> print(plan(space(batch_size=[32, 64, 128], optimizer=["sgd", "adam"]), digits()))
-    3 programs: batch_size 32, 64, 128
+    1 program
+    >>> print(plan(space(batch_size=[32, 50], optimizer=["sgd", "adam"]), digits()))
+    2 programs: batch_size 32, 50
     >>> print(plan(space(batch_size=integer(30, 33)), digits()))
     up to 4 programs: batch_size whole numbers from 30 to 33
     """
-    recipe = recipe_of(recipe)
+    recipe = recipe_of(in_parts(recipe, shared_size(task, space, recipe, layout)))
     first = {name: _options(name, entry)[0] for name, entry in space.entries.items()}
     options = {name: _options(name, entry) for name, entry in space.searched.items()}
     ranges = {

@@ -18,7 +18,7 @@ from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
 from hyperjax.training.cohort import Cohort, Copy
 from hyperjax.training.engine import Engine
-from hyperjax.training.lowering import grouped
+from hyperjax.training.lowering import grouped, stepwise
 from hyperjax.training.members import recipe_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.record import Run
@@ -99,7 +99,7 @@ class PopulationBased:
         chosen = self.best if member is None else self.members[member]
         run, starts = chosen.run, [piece.epoch for piece in chosen.history]
         assert run._task is not None
-        steps = run.recipe.lower(run._task)[1].boundaries(run.steps_done)[:-1]
+        steps = stepwise(run.recipe).lower(run._task)[1].boundaries(run.steps_done)[:-1]
         places = np.searchsorted(starts, np.arange(len(steps)), "right") - 1
         drawn = [chosen.history[place].values.get(name) for place in places]
         if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in drawn):

@@ -338,7 +338,7 @@ class Rounds:
     @staticmethod
     def _at_stake(engine: Engine) -> float:
         """Seconds of a race that nobody loses, by its operations on one core."""
-        return sum(g.trainer.seconds(int(one.steps)) for g in engine.groups for one in g.settings)
+        return sum(group.trainer.seconds(one) for group in engine.groups for one in group.settings)
 
     def _note_widths(self, engine: Engine, trials: Sequence[int]) -> None:
         for group in engine.groups:
@@ -351,7 +351,7 @@ class Rounds:
             self._archive.put(trial, self.values[number])
 
     def _structure(self, number: int) -> str:
-        return self._space.structure(self.values[number])
+        return self._space.structure(self.values[number], self._base)
 
     def _engine(self, first: int, trials: Sequence[int]) -> Engine:
         """The population of some trials of the round that begins with the first.

@@ -24,6 +24,7 @@ from hyperjax.studies.reviving import Held
 from hyperjax.studies.roles import combinations, scientific_names
 from hyperjax.studies.rounds import Rounds, batch_for
 from hyperjax.studies.samplers import BEFOREHAND, check_sampler, source_of
+from hyperjax.studies.sharing import default_in_parts, in_parts, shared_size
 from hyperjax.studies.space import Space
 from hyperjax.studies.study import Study, Trial
 from hyperjax.tasks import Task
@@ -210,6 +211,7 @@ def study(
     if pruner is not None:
         pruning = Pruning(pruner, longest(space, recipe), len(chosen), task.direction)
     archive, known = None, None
+    parts = shared_size(task, space, recipe, layout)
     with contextlib.ExitStack() as held:
         if storage is not None:
             whole = None if together == sys.maxsize else together
@@ -220,12 +222,16 @@ def study(
             }
             cut: dict[str, Any] = {"batch": whole, "layout": layout, "width": width, "ahead": ahead}
             asked_of: dict[str, Any] = {"metrics": metrics, "scientific": compared}
+            asked_of["micro_batch_size"] = parts
             same = identity(task, space, recipe, chosen, int(seed), sampler, **race, **cut, **asked_of)
             kept = (storage, name, folder, metrics, space, same, batch, layout, shared)
             archive = held.enter_context(_archived(*kept))
             together, known = archive.identity["batch"] or sys.maxsize, archive.known
+            parts = archive.identity.get("micro_batch_size")
         if together == sys.maxsize and not at_once:  # begun without anything that looks between batches
             together = batch_for(64, layout)
+        default = default_in_parts(space.default(recipe), parts)
+        recipe = in_parts(recipe, parts)
         turns = combinations(compared, space) if compared else ()
         source = source_of(sampler, space, trials, together, int(seed), measures.directions, recipe, known, turns)
         if archive is not None:
@@ -256,7 +262,7 @@ def study(
             ranges=ranges,
             fixed={name: text for name, text in space.described().items() if name not in searched},
             scientific=compared,
-            default=space.default(recipe),
+            default=default,
             further=measures.further,
             test=_on_test(task, made, task.direction) if tested else {},
             _room=rounds.room,
@@ -307,7 +313,7 @@ def _archived(
 
     if jax.process_count() > 1:
         raise ValueError(f"storage must be None in a job of several processes, got {storage!r}")
-    left = ("batch",) if batch is None else ()
+    left = ("micro_batch_size", *(("batch",) if batch is None else ()))
     return Archive(storage, name, folder, metrics, space, same, left, resolved(layout), shared)
 
 

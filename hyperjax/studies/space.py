@@ -163,9 +163,10 @@ class Space:
                 points += [] if settings else [at | {name: v} for v in values[1:]]
         return points
 
-    def structure(self, values: Mapping[str, Any]) -> str:
-        """What of a sample sets its program apart, as text."""
-        return repr([apart(name, values[name]) for name in self.entries])
+    def structure(self, values: Mapping[str, Any], base: Recipe | None = None) -> str:
+        """What of a sample sets its program apart, as text; no batch size where `base` has all in equal parts."""
+        shared = () if base is None or base.micro_batch_size is None else ("batch_size",)
+        return repr([apart(name, values[name]) for name in self.entries if name not in shared])
 
     def room(self, samples: Iterable[Mapping[str, Any]] | None = None, base: Recipe | None = None) -> list[Recipe]:
         """The recipes of `corners`, for which programs must have room; without what constraints keep from being made.

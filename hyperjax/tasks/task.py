@@ -143,6 +143,11 @@ class Task:
             return batching.by_class(self.data["train"][1])
 
     @cached_property
+    def programs(self) -> dict[Any, Any]:
+        """What is known of this task's programs before they are compiled, by structure."""
+        return {}
+
+    @cached_property
     def trainers(self) -> dict[Any, Any]:
         """Compiled programs of this task by structure, so that training it again compiles nothing."""
         return {}

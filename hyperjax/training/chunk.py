@@ -156,12 +156,14 @@ class Chunk:
 
     def _look(self) -> None:
         """See who still moves, and go on to the next batch size where this one's steps are done."""
+        structure = self.trainer.program.structure
         carry, steps = self.carry, self.settings.steps
         diverged = carry.diverged_at >= 0
         stopped = np.zeros(len(steps), bool) if (found := carry.following.stopping) is None else found.stopped
         # The last validation waits for the end of an epoch, as members count it together.
-        phase, per_epoch = self.trainer.program.structure.phase, self.trainer.program.structure.steps_per_epoch
-        validated = self.counter >= -(-(steps - phase.step) // per_epoch) * per_epoch
+        phase, per_epoch = structure.phase, structure.steps_per_epoch
+        turns = structure.turns(self.settings.parts, steps - phase.step)
+        validated = self.counter >= -(-turns // per_epoch) * per_epoch
         self.moving = ~(diverged | stopped | ((carry.step >= steps) & validated))
         at_end = self.counter >= self.trainer.total
         self.done = self.done or not self.moving.any() or (at_end and self.trainer.next is None)

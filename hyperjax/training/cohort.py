@@ -286,7 +286,9 @@ class Cohort:
             recipes = [copies[target].recipe for target in targets]
             lowered, structure = lower_together([*recipes, *group.room], group.trainer.program.task)
             like = self._members[targets[0]].settings
-            if structure != group.trainer.structure or _form(lowered[0]) != _form(like):
+            sources = [self._members[copies[target].source].settings for target in targets]
+            alike = all(one.parts == own.parts for one, own in zip(sources, lowered, strict=False))  # else steps differ
+            if structure != group.trainer.structure or _form(lowered[0]) != _form(like) or not alike:
                 raise ValueError(f"recipe must be one that the members' program has room for, got one of {recipes}")
             found |= zip(targets, lowered, strict=False)
         return found

@@ -261,7 +261,7 @@ class Engine:
 
         def until_an_end(group: _Group) -> float:
             together = group.width if self.layout == "map" else len(group.places)
-            return together * max(group.trainer.seconds(int(settings.steps)) for settings in group.settings)
+            return together * max(map(group.trainer.seconds, group.settings))
 
         return max(map(until_an_end, self.groups))
 
@@ -289,7 +289,7 @@ class Engine:
         places = [member * len(self.seeds) + seed for member in members for seed in range(len(self.seeds))]
         each = [self._own(settings[i // len(self.seeds)], place) for i, place in enumerate(places)]
         settings = [self._own(one, 0) for one in settings]
-        longest = max(int(one.steps) for one in settings)
+        longest = max(int(structure.turns(one.parts, one.steps)) for one in settings)
         kinds = jax.tree.map(lambda leaf: (np.shape(leaf), str(np.asarray(leaf).dtype)), settings[0])
         tree = jax.tree.structure(settings[0])
         # No more devices than there are members: one that only pads would be kept busy for nothing.

@@ -64,7 +64,7 @@ def fit(
     """
     recipe = recipe_of(recipe)
     if on_segment is not None and segment_steps is None:
-        segment_steps = max(2, lower_together([recipe], task)[1].steps_per_epoch)
+        segment_steps = max(2, lower_together([recipe], task)[1].steps_per_epoch)  # or turns
     folder = None if checkpoint is None else Checkpoint(checkpoint, every)
     ways: dict[str, Any] = {"segment_steps": segment_steps, "shards": _together(devices)}
     engine = _engine(task, [recipe], [seed], folder, "run", init=init, **ways)

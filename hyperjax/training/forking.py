@@ -94,12 +94,13 @@ def fork(run: Run, step: int, recipes: Sequence[Recipe], seeds: Sequence[int] | 
     _require_one_program(run, recipes, task)
     chosen = tuple(seeds_of(range(run.seed, run.seed + SEEDS) if seeds is None else seeds))
     (own, *others), structure = lower_together([run.recipe, *recipes], task)
-    longest = max(int(settings.steps) for settings in (own, *others))
+    turns = int(structure.turns(own.parts, step))
+    longest = max(int(structure.turns(settings.parts, settings.steps)) for settings in (own, *others))
     for recipe, settings in zip(recipes, others, strict=True):
         if int(settings.steps) < step:
             raise ValueError(f"recipes must go on behind step {step}, got {recipe!r} of {int(settings.steps)} steps")
     devices = of_layout(run.layout)
-    parts = _parts(step, most_in_segment(task.stream, structure.batch_size))
+    parts = _parts(turns, most_in_segment(task.stream, structure.batch_size))
     first = {
         steps: Trainer(task, structure, own, longest, run.layout, steps, devices=devices[:1]) for steps in set(parts)
     }
@@ -131,7 +132,8 @@ def _require_one_program(run: Run, recipes: Sequence[Recipe], task: Task) -> Non
         raise ValueError(f"run must have one batch size to be continued, got batch_ramp={run.recipe.batch_ramp}")
     key = group_key(run.recipe, task)
     for recipe in recipes:
-        if group_key(recipe, task) != key:
+        same_batches = recipe.micro_batch_size is None or recipe.batch_size == run.recipe.batch_size
+        if group_key(recipe, task) != key or not same_batches:
             raise ValueError(
                 "recipes must share a program with the run's (batch size, the model's arguments, an optimizer factory, "
                 f"precision and the like are structure): {run.recipe!r}; got {recipe!r}"

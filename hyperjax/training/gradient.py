@@ -11,25 +11,18 @@ from jax import lax
 from hyperjax.batching import balanced_indices, batch_indices, replacement_indices
 from hyperjax.optimizers.gradients import worst_nearby
 from hyperjax.random import Streams
-from hyperjax.training.program import Carry, Program
+from hyperjax.training.parts import key_of_part, part_of, steps_per_epoch_of
+from hyperjax.training.program import Carry, Gradient, Program
 from hyperjax.training.settings import Settings, at
 from hyperjax.types import Array, PyTree
-
-
-class Gradient(NamedTuple):
-    """What a batch says."""
-
-    loss: Array  # f32[], mean over the batch
-    metrics: Array  # f32[metrics]
-    by_weights: PyTree
-    rest: PyTree  # state of the model after the batch
 
 
 class Batch(NamedTuple):
     """Some examples and how much each counts, None where all count alike."""
 
     arrays: PyTree
-    shares: Array | None  # f32[examples], of mean 1 over the training set
+    shares: Array | None  # f32[examples], of mean 1 over the training set: of the loss alone
+    counted: Array | None = None  # f32[examples], of mean 1 over the batch, 0 for what only pads: of metrics too
 
 
 def gradient(
@@ -37,6 +30,8 @@ def gradient(
 ) -> Gradient:
     """Loss, metrics and gradient of the member's next batch at its weights, or at SAM's point nearby."""
     key = jax.random.fold_in(streams.masks, carry.step)
+    if settings.parts is not None:
+        key = key_of_part(key, part_of(program.structure, settings.parts, counter))
 
     def on(batch: Batch, weights: PyTree) -> Gradient:
         found = _parts(program, carry, settings, key, batch, weights)
@@ -63,9 +58,8 @@ def loss_at(
 
     def on(batch: Batch, weights: PyTree) -> Array:
         batch = program.sharded(batch)
-        return program.objective(
-            weights, carry.rest, batch.arrays, settings, carry.step, key, training=True, shares=batch.shares
-        )[0]
+        how: dict[str, Any] = {"training": True, "shares": batch.shares, "counted": batch.counted}
+        return program.objective(weights, carry.rest, batch.arrays, settings, carry.step, key, **how)[0]
 
     return functools.partial(on_batch, program, carry, settings, streams, arrays, counter, on)
 
@@ -80,9 +74,14 @@ def on_batch(
     work: Callable[[Batch, PyTree], Any],
     weights: PyTree,
 ) -> Any:
-    """`work(batch, weights)` on the member's next batch, which is one of two sizes.
+    """`work(batch, weights)` on the member's next batch.
 
-    `arrays` are the training set, or of a stream the next batch itself.
+    An epoch's last batch is smaller where the examples do not divide: a second size that everything is compiled for.
+    Where examples do not meet and few are lacking, it is padded instead by copies that do not count, which halves the
+    program.
+
+    Args:
+        arrays: the training set, or of a stream the next batch itself.
     """
     structure = program.structure
     per_epoch = structure.steps_per_epoch
@@ -96,23 +95,45 @@ def on_batch(
             permuted = structure.samplings == ("permutation",)
             if structure.full_batch and permuted:
                 return work(Batch(arrays, settings.example_weights), weights)
-            index = _indices(program, settings, streams, carry.step, per_epoch, width)
-            shares = None if settings.example_weights is None else _take(settings.example_weights, index)
-            return work(Batch(jax.tree.map(functools.partial(_take, index=index), arrays), shares), weights)
+            index = _indices(program, settings, streams, carry.step, counter, width)
+            return work(_chosen(arrays, settings, index), weights)
 
         return on
 
     if structure.last_batch == structure.batch_size:
         return of_width(structure.batch_size)(weights)
     is_last = (counter + 1) % per_epoch == 0
+    pads = program.task.stream is None and structure.pads_little
+    if pads and program.apart(weights, carry.rest, arrays, settings, streams.masks):
+        index = _indices(program, settings, streams, carry.step, counter, structure.batch_size)
+        here = jnp.arange(structure.batch_size) < jnp.where(is_last, structure.last_batch, structure.batch_size)
+        return work(_padded(arrays, settings, index, here), weights)
     return lax.cond(is_last, of_width(structure.last_batch), of_width(structure.batch_size), weights)
 
 
-def _indices(program: Program, settings: Settings, streams: Streams, step: Array, per_epoch: int, width: int) -> Array:
+def _chosen(arrays: PyTree, settings: Settings, index: Array) -> Batch:
+    """The examples of some indices."""
+    shares = None if settings.example_weights is None else _take(settings.example_weights, index)
+    return Batch(jax.tree.map(functools.partial(_take, index=index), arrays), shares)
+
+
+def _padded(arrays: PyTree, settings: Settings, index: Array, here: Array) -> Batch:
+    """The examples of those indices that are here, the first among them; in the place of the others copies of it.
+
+    Not any others: whose loss is not finite may make no run diverge that has not met them.
+    """
+    batch = _chosen(arrays, settings, jnp.where(here, index, index[0]))
+    return batch._replace(counted=here * (len(index) / jnp.sum(here, dtype=jnp.float32)))
+
+
+def _indices(program: Program, settings: Settings, streams: Streams, step: Array, counter: Any, width: int) -> Array:
     structure = program.structure
-    local = step - structure.phase.step
-    epoch_key = jax.random.fold_in(streams.order, structure.phase.epoch + local // per_epoch)
-    place = local % per_epoch
+    per_epoch, local = structure.steps_per_epoch, step - structure.phase.step
+    if settings.parts is None:
+        epoch, place = local // per_epoch, local % per_epoch
+    else:
+        epoch, place = local // steps_per_epoch_of(settings.parts, structure), counter % per_epoch
+    epoch_key = jax.random.fold_in(streams.order, structure.phase.epoch + epoch)
     by_name = {
         "permutation": lambda: batch_indices(epoch_key, place, structure.batch_size, structure.examples, width),
         "replacement": lambda: replacement_indices(epoch_key, place, structure.examples, width),
@@ -131,9 +152,8 @@ def _parts(
         part = program.sharded(part)
 
         def objective(weights: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
-            return program.objective(
-                weights, rest, part.arrays, settings, carry.step, key, training=True, shares=part.shares
-            )
+            how: dict[str, Any] = {"training": True, "shares": part.shares, "counted": part.counted}
+            return program.objective(weights, rest, part.arrays, settings, carry.step, key, **how)
 
         if program.structure.rematerialize:
             objective = jax.checkpoint(objective, policy=jax.checkpoint_policies.dots_saveable)

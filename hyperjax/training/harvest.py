@@ -25,7 +25,10 @@ def to_run(trainer: Trainer, recipe: Recipe, seed: int, settings: Settings, harv
     """The run of one member of a chunk."""
     record: Any = jax.tree.map(lambda leaf: leaf[member], harvest.records)  # of NumPy arrays
     carry: Carry = jax.tree.map(lambda leaf: leaf[member], harvest.carry)
-    program, structure = trainer.program, trainer.structure
+    program, structure = trainer.program, trainer.structure.member(settings.parts)
+    if settings.parts is not None:  # a step's record is that of the turn in which it ends
+        ends = trainer.structure.turn_ends(settings.parts, len(record.loss))
+        record = jax.tree.map(lambda leaf: leaf[ends], record)
     task, total = program.task, int(settings.steps)
     diverged_at = int(carry.diverged_at) if int(carry.diverged_at) >= 0 else None
     done = int(carry.step)

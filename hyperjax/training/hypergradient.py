@@ -11,7 +11,7 @@ import numpy as np
 from hyperjax.statistics import Interval, mean_interval
 from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
-from hyperjax.training.lowering import lower_together
+from hyperjax.training.lowering import lower_together, stepwise
 from hyperjax.training.members import recipe_of, seeds_of
 from hyperjax.training.recipe import Recipe
 from hyperjax.training.recipe_numbers import Number, filled, numbers_by_name
@@ -147,7 +147,7 @@ def hypergradient(
     >>> found.gradient["learning_rate"] < 0, found.left_out["batch_size"]
     (True, 'a count')
     """
-    recipe = recipe_of(recipe)
+    recipe = stepwise(recipe_of(recipe))
     return Differentiated(task, recipe, part, metric).at(recipe, seeds)
 
 
@@ -164,7 +164,7 @@ class Differentiated:
 
     def __init__(self, task: Task, recipe: Recipe, part: str = "validation", metric: str = "loss"):
         require_task(task)
-        self.task, self.recipe, self._metric = task, filled(recipe_of(recipe)), metric
+        self.task, self.recipe, self._metric = task, filled(stepwise(recipe_of(recipe))), metric
         self.unrolled = Unrolled(task, self.recipe, part, metric)
         self._yardstick = lower_together([self.recipe], task)[0][0].loss_arguments
         self.numbers, self.left_out = self.named(self.recipe)

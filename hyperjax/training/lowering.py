@@ -37,7 +37,8 @@ def group_key(recipe: Recipe, task: Task) -> Hashable:
     names = (tuple(sorted(_factory_numbers(recipe))), _factory_structure(recipe)) if factory else ()
     bound = (recipe.activation is not None, *_model_numbers(recipe))
     return (
-        _batch_size(recipe, task),
+        recipe.micro_batch_size or _batch_size(recipe, task),
+        recipe.micro_batch_size is None,
         _ramp(recipe, task),
         recipe.micro_batches,
         recipe.precision,
@@ -64,7 +65,8 @@ def lower_together(recipes: Sequence[Recipe], task: Task) -> tuple[list[Settings
     chosen = tuple(dict.fromkeys(recipe.activation for recipe in recipes if recipe.activation is not None))
     structure = Structure(
         examples=task.size("train"),
-        batch_size=_batch_size(first, task),
+        batch_size=first.micro_batch_size or _batch_size(first, task),
+        gathers=first.micro_batch_size is not None,
         ramp=_ramp(first, task),
         model=_arguments(first),
         optimizer=first.optimizer if callable(first.optimizer) else None,
@@ -80,6 +82,17 @@ def lower_together(recipes: Sequence[Recipe], task: Task) -> tuple[list[Settings
     )
     holds = _Holds.of(recipes)
     return _in_one_form([_settings(recipe, task, structure, holds) for recipe in recipes]), structure
+
+
+def stepwise(recipe: Recipe) -> Recipe:
+    """The same way of training, to rounding, in a program that takes a whole step at each turn.
+
+    >>> stepwise(Recipe(batch_size=64, micro_batch_size=16))
+    Recipe(batch_size=64, micro_batches=4)
+    """
+    if recipe.micro_batch_size is None:
+        return recipe
+    return recipe.replace(micro_batches=int(recipe.batch_size) // recipe.micro_batch_size, micro_batch_size=None)
 
 
 class _Holds(NamedTuple):
@@ -133,7 +146,9 @@ def asked(recipe: Recipe) -> dict[str, dict[str, Any]]:
 
 
 def _settings(recipe: Recipe, task: Task, structure: Structure, holds: _Holds) -> Settings:
-    per_epoch = structure.steps_per_epoch
+    parts = _parts(recipe, task) if structure.gathers else None
+    program, structure = structure, structure.member(parts)
+    per_epoch = program.steps_per_epoch
     longest = (2**31 - 1) // per_epoch  # steps are counted in 32 bits
     require(recipe.epochs <= longest, f"epochs must be at most {longest} here, got {recipe.epochs!r}")
     steps = structure.steps(recipe.epochs)
@@ -173,6 +188,7 @@ def _settings(recipe: Recipe, task: Task, structure: Structure, holds: _Holds) -
         numbers={name: resolved(_model_number(recipe, name)) for name in structure.numbers},
         choices={name: np.int32(options.index(recipe.activation)) for name, options in choices.items()},
         steps=np.int32(steps),
+        parts=None if parts is None else np.int32(parts),
         example_weights=_example_weights(recipe, task) if holds.example_weights else None,
     )
 
@@ -252,6 +268,15 @@ def _batch_size(recipe: Recipe, task: Task) -> int:
         "'full' takes all of them",
     )
     return size
+
+
+def _parts(recipe: Recipe, task: Task) -> int:
+    """Of how many parts a recipe's batch is."""
+    require(
+        task.stream is None,
+        f"micro_batch_size must be None for the streamed data of {task.name}, got {recipe.micro_batch_size}",
+    )
+    return _batch_size(recipe, task) // (recipe.micro_batch_size or 1)
 
 
 def _refuse_with_stream(recipe: Recipe, task: Task) -> None:

@@ -19,12 +19,22 @@ from hyperjax.training.devices import Shards
 from hyperjax.training.functional import Functional
 from hyperjax.training.packing import Packing
 from hyperjax.training.precision import computing_in, in_precision
+from hyperjax.training.rows import rows_apart
 from hyperjax.training.settings import Settings, at
 from hyperjax.training.structure import Structure
 from hyperjax.types import Array, PyTree
 
 OBJECTIVE = 0xFFFFFFFF  # folded into a key for what an objective draws from
 EVALUATED_TOGETHER = 2048  # examples; a larger validation set is evaluated in blocks of so many
+
+
+class Gradient(NamedTuple):
+    """What a batch says."""
+
+    loss: Array  # f32[], mean over the batch
+    metrics: Array  # f32[metrics]
+    by_weights: PyTree
+    rest: PyTree  # state of the model after the batch; of parts that were added up None
 
 
 class Carry(NamedTuple):
@@ -38,6 +48,7 @@ class Carry(NamedTuple):
     optimizer: PyTree
     around: dict[str, PyTree]  # states of the stages behind the rule
     following: following.Following
+    pending: Gradient | None = None  # of the parts of a batch that were seen; None where batches are whole
 
 
 class Record(NamedTuple):
@@ -68,6 +79,7 @@ class Program:
         self._masks = [self._mask(decay) for decay in structure.decays]
         self.recorded = jnp.result_type(jnp.float32, *weights)  # what losses and norms are reported in
         self.metric_names = tuple(task.measures) if task.objective is None else self._objective_metrics()
+        self._apart: bool | None = None
         self.classes: int | None = None  # where targets are classes, as many as the model tells apart
         self._check_labels()
 
@@ -83,7 +95,11 @@ class Program:
         optimizer = self.optimizer(settings, zero, settings.rate_at(zero)).init(packed)
         around = stages.init(settings, packed, self.packing)
         follows = following.init(settings, packed, rest, self.recorded)
-        return Carry(zero, zero, zero - 1, packed, rest, optimizer, around, follows)
+        pending = None
+        if self.structure.gathers:
+            nothing = jnp.zeros((), self.recorded), jnp.zeros((len(self.metric_names),), self.recorded)
+            pending = Gradient(*nothing, jax.tree.map(jnp.zeros_like, packed), None)
+        return Carry(zero, zero, zero - 1, packed, rest, optimizer, around, follows, pending)
 
     def optimizer(self, settings: Settings, step: Any, rate: Any) -> optax.GradientTransformationExtraArgs:
         """The transformation in force at a step: the rule or the user's factory."""
@@ -124,21 +140,56 @@ class Program:
         key: jax.Array,
         training: bool,
         shares: Array | None = None,
+        counted: Array | None = None,
     ) -> tuple[Array, tuple[Array, PyTree]]:
         """Mean loss of a batch; beside it the means of the metrics, f32[metrics], and the model's other state.
 
-        With `shares`, f32[examples], the loss of each example is multiplied by its own first.
+        With `shares`, f32[examples], the loss of each example is multiplied by its own first; with `counted`, which
+        needs the examples apart, its metrics too.
         """
+        (values, metrics), after = self._values(weights, rest, batch, settings, step, key, training)
+        values = values if shares is None else values * shares.astype(values.dtype)
+        if self.task.objective is None:
+            # A loss out of a switch is rounded before it is summed. One alone must be too: a zero that no compiler can
+            # see keeps its last product, or its sum, from being contracted with the mean's.
+            values = values + -0.0 * jnp.asarray(step, values.dtype)
+        return _mean(values, counted), (self._row([_mean(metric, counted) for metric in metrics]), after)
+
+    def apart(self, weights: PyTree, rest: PyTree, examples: PyTree, settings: Settings, key: jax.Array) -> bool:
+        """Whether a batch's examples do not meet in training: the loss of none depends on another, nor does the state.
+
+        Read from shapes alone, once; `examples` are any of the training set.
+        """
+        if self._apart is None:
+
+            def values(batch: PyTree, weights: PyTree, rest: PyTree, settings: Settings, key: jax.Array) -> Any:
+                return self._values(weights, rest, batch, settings, 0, key, training=True)
+
+            size = self.structure.batch_size
+            shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *jnp.shape(a)[1:]), _shape(a).dtype), examples)
+            self._apart = rows_apart(values, shapes, weights, rest, settings, key)
+        return self._apart
+
+    def _values(
+        self,
+        weights: PyTree,
+        rest: PyTree,
+        batch: PyTree,
+        settings: Settings,
+        step: Any,
+        key: jax.Array,
+        training: bool,
+    ) -> tuple[tuple[Array, list[Array]], PyTree]:
+        """What loss and metrics say of a batch, a value for each example or one; and the model's other state."""
         task = self.task
         # Losses and means are computed in float32 at least, whatever the model computes in.
         low, high = (None, None) if self.structure.precision == "float32" else (self.structure.precision, "float32")
 
-        def measure(model: nnx.Module) -> tuple[Array, Array]:
+        def measure(model: nnx.Module) -> tuple[Array, list[Array]]:
             if task.objective is not None:
                 out = task.objective(model, in_precision(batch, low), jax.random.fold_in(key, OBJECTIVE))
                 value, metrics = in_precision(out if isinstance(out, tuple) else (out, {}), high)
-                value = value if shares is None else value * shares
-                return jnp.mean(value), self._row([jnp.mean(metrics[name]) for name in self.metric_names])
+                return value, [metrics[name] for name in self.metric_names]
             inputs, targets = batch
             predictions = in_precision(model(in_precision(inputs, low)), high)
             if callable(task.loss):
@@ -148,18 +199,14 @@ class Program:
                 names, numbers = self.structure.losses, settings.loss_arguments_at(step)
                 always = jnp.asarray(step) < 2**31 - 1
                 values = losses.branched(settings.loss, names, task.kind, predictions, targets, numbers, always)
-            # A loss out of a switch is rounded before it is summed. One alone must be too: a zero that no compiler can
-            # see keeps its last product, or its sum, from being contracted with the mean's.
-            values = values if shares is None else values * shares.astype(values.dtype)
-            values = values + -0.0 * jnp.asarray(step, values.dtype)
-            return jnp.mean(values), self._row([jnp.mean(m(predictions, targets)) for m in task.measures.values()])
+            return values, [measure(predictions, targets) for measure in task.measures.values()]
 
         numbers = settings.model_numbers_at(step)
         computed = in_precision(self.unpacked(weights), low)
         told = measure if low is None else lambda model: measure(computing_in(model, low))
-        (loss, metrics), after = self.model.call(told, computed, rest, numbers, key, training)
+        found, after = self.model.call(told, computed, rest, numbers, key, training)
         # What a model remembers (BatchNorm's statistics) keeps its own type, whatever it was computed in.
-        return loss, (metrics, jax.tree.map(lambda new, old: new.astype(old.dtype), after, rest))
+        return found, jax.tree.map(lambda new, old: new.astype(old.dtype), after, rest)
 
     def unpacked(self, weights: PyTree) -> PyTree:
         """Weights as the model has them."""
@@ -252,13 +299,39 @@ class Program:
         )
 
 
+def program_of(task: Task, structure: Structure, shards: Shards | None = None) -> Program:
+    """The program of a task and a structure, made once."""
+    known = task.programs
+    if (structure, shards) not in known:
+        known[structure, shards] = Program(task, structure, shards)
+    program: Program = known[structure, shards]
+    return program
+
+
+def rows_are_apart(task: Task, structure: Structure, settings: Settings) -> bool:
+    """Whether examples of such members' batches do not meet; see `Program.apart`."""
+    program, key = program_of(task, structure), jax.random.key(0)
+    weights, rest = jax.eval_shape(program.model.init, key)
+    packed = jax.eval_shape(program.packing.pack, weights)
+    return program.apart(packed, rest, task.sample("train"), settings, key)
+
+
+def _mean(values: Array, counted: Array | None) -> Array:
+    """The mean of a batch's values; with `counted`, f32[examples], of mean 1, each counts so much."""
+    if counted is None:
+        return jnp.mean(values)
+    return jnp.mean(values * counted.astype(values.dtype).reshape(-1, *[1] * (values.ndim - 1)))
+
+
+def _shape(array: Any) -> jax.ShapeDtypeStruct:
+    """What the device has of an array."""
+    dtype = array.dtype if isinstance(array, jax.Array) else jax.dtypes.canonicalize_dtype(np.asarray(array).dtype)
+    return jax.ShapeDtypeStruct(np.shape(array), dtype)
+
+
 def _one_example(arrays: PyTree) -> PyTree:
-    """Shapes of a batch of one, as the device has it."""
-
-    def of_one(array: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((1, *np.shape(array)[1:]), jax.dtypes.canonicalize_dtype(np.asarray(array).dtype))
-
-    return jax.tree.map(of_one, arrays)
+    """Shapes of a batch of one."""
+    return jax.tree.map(lambda array: jax.ShapeDtypeStruct((1, *np.shape(array)[1:]), _shape(array).dtype), arrays)
 
 
 def _placeholders(structure: Structure) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Recipe:
     | `class_weights` | "balanced": examples of rare classes count more; None: all alike | a name | objective |
     | `sampling` | how examples are drawn: "permutation", "replacement", "balanced" | a name | which examples |
     | `micro_batches` | parts that a batch is cut into, their gradients added | at least 1 | how much memory |
+    | `micro_batch_size` | examples of each part of a batch, see below; None: it is whole | at least 1 | program |
     | `precision` | what the model computes in: "float32", or "bfloat16" beside float32 weights | a name | model |
     | `rematerialize` | True: what lies between matrix products is computed twice, not kept | a bool | how much memory |
     | `sam` | radius around the weights in which the gradient is taken at the worst (SAM) | at least 0 | gradient |
@@ -80,6 +81,10 @@ class Recipe:
     the whole training set, and the learning rate by as much (`rate="linear"`, the default), by its root ("sqrt") or not
     at all ("constant"). Each batch size is a program of its own; the state goes from one to the next.
 
+    With `micro_batch_size`, of which the batch size is a multiple, a step's gradient is gathered from parts of that
+    many examples, one turn of the program's loop each, so that the batch size is a number: recipes with equal parts
+    share a program whatever their batch sizes. Where examples meet (batch normalization) they do within a part alone.
+
     Raises: ValueError that names the field, what is allowed and what came.
 
     >>> recipe = Recipe(optimizer="adamw", learning_rate=3e-3, schedule="cosine_decay", epochs=20)
@@ -113,6 +118,7 @@ class Recipe:
     batch_ramp: Mapping[str, Any] = field(default_factory=dict)
     sampling: str = "permutation"
     micro_batches: int = 1
+    micro_batch_size: int | None = None
     precision: str = "float32"
     rematerialize: bool = False
     sam: float | Schedule | None = None

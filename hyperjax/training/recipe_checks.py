@@ -108,9 +108,22 @@ def _check_sizes(recipe: "Recipe") -> None:
     if recipe.batch_size != "full":
         fits = recipe.micro_batches <= int(recipe.batch_size)
         require(fits, f"micro_batches must be at most batch_size, {recipe.batch_size}, got {recipe.micro_batches}")
+    if recipe.micro_batch_size is not None:
+        _check_parts(recipe, whole(recipe.micro_batch_size))
     for name in ("centralize", "rematerialize"):
         if not isinstance(getattr(recipe, name), bool):
             raise ValueError(f"{name} must be True or False, got {getattr(recipe, name)!r}")
+
+
+def _check_parts(recipe: "Recipe", whole: bool) -> None:
+    size, batch = recipe.micro_batch_size, recipe.batch_size
+    divides = whole and batch != "full" and int(batch) % int(size or 1) == 0
+    require(divides, f"micro_batch_size must be a whole number that divides batch_size, {batch!r}, got {size!r}")
+    off: dict[str, Any] = {"micro_batches": 1, "sam": None, "batch_ramp": {}}
+    for name in (name for name, value in off.items() if getattr(recipe, name) != value):
+        raise ValueError(f"{name} must be left out beside micro_batch_size={size}, got {getattr(recipe, name)!r}")
+    if callable(recipe.optimizer):  # which may look at the whole batch again
+        raise ValueError(f"optimizer must be a name beside micro_batch_size={size}, got {recipe.optimizer!r}")
 
 
 def _check_choices(recipe: "Recipe") -> None:

@@ -110,7 +110,7 @@ def _numbers(values: np.ndarray) -> list[float | str]:
 
 def _in_force(task: Task, recipe: Recipe, name: str, steps: np.ndarray) -> np.ndarray:
     settings, structure = recipe.lower(task)
-    return in_force(task, structure, recipe, settings, None, name, steps)
+    return in_force(task, structure.member(settings.parts), recipe, settings, None, name, steps)
 
 
 def _model(task: Task, recipe: Recipe, seed: int, arrays: Callable[[], Arrays] | None) -> Any:

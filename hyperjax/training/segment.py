@@ -8,10 +8,11 @@ from jax import lax
 
 from hyperjax.random import Streams
 from hyperjax.training import following, stages
-from hyperjax.training.gradient import Gradient, loss_at
 from hyperjax.training.gradient import gradient as gradient_on_batch
+from hyperjax.training.gradient import loss_at
 from hyperjax.training.packing import global_norm
-from hyperjax.training.program import Carry, Program, Record
+from hyperjax.training.parts import gather_part, part_of
+from hyperjax.training.program import Carry, Gradient, Program, Record
 from hyperjax.training.settings import Settings, at
 from hyperjax.types import Array, PyTree
 
@@ -25,7 +26,7 @@ def segment(
     data: dict[str, PyTree],
     start: Any,
 ) -> tuple[Carry, Record]:
-    """Advance one member by up to `length` steps.
+    """Advance one member by up to `length` steps; where a batch is gathered from parts, by so many parts.
 
     All members share the counter `start`, `start + 1`, ...; it decides where an epoch ends, hence which batch is the
     smaller last one and when validation happens, so that under `vmap` those are branches and not selects. A member's
@@ -54,12 +55,19 @@ def segment(
             lambda weights: _no_gradient(program, carry, weights),
             carry.weights,
         )
+        pending, whole = None, active
+        if settings.parts is not None:
+            assert carry.pending is not None
+            part = part_of(program.structure, settings.parts, counter)
+            pending = gather_part(carry.pending, gradient, part, active)
+            gradient, whole = pending._replace(rest=gradient.rest), active & part.last
         norm, moves = lax.cond(
-            active,
+            whole,
             lambda gradient: _measured(program, gradient),
             lambda _: (jnp.full((), jnp.nan, program.recorded), False),
             gradient,
         )
+        seen = moves if pending is None else moves | (active & ~whole)
         follows = following.after_loss(carry.following, settings, gradient.loss, moves)
         rate = settings.rate_at(carry.step)
         if program.structure.phase.rate != 1.0:
@@ -81,12 +89,13 @@ def segment(
         carry = Carry(
             step=carry.step + moves.astype(jnp.int32),
             validated=carry.validated,
-            diverged_at=jnp.where(active & ~moves, carry.step, carry.diverged_at),
+            diverged_at=jnp.where(whole & ~moves, carry.step, carry.diverged_at),
             weights=moving.weights,
-            rest=jax.tree.map(lambda new, old: jnp.where(moves, new, old), gradient.rest, carry.rest),
+            rest=jax.tree.map(lambda new, old: jnp.where(seen, new, old), gradient.rest, carry.rest),
             optimizer=moving.optimizer,
             around=moving.around,
             following=follows,
+            pending=pending,
         )
         carry, validation = _validate(program, carry, settings, streams, data, counter)
         return carry, Record(gradient.loss, norm, update_norm, gradient.metrics, validation, scale)

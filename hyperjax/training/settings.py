@@ -34,6 +34,7 @@ class Settings:
         numbers: hyperparameters of the model by name.
         choices: i32[] by name, index into the structure's choices.
         steps: i32[], how many to take.
+        parts: i32[], of how many a batch is gathered; None where it is whole.
         targets: the member's own training targets; None where it has the task's.
     """
 
@@ -54,6 +55,7 @@ class Settings:
     choices: dict[str, Any]
     steps: Any
     example_weights: Any = None
+    parts: Any = None
     targets: Any = None
 
     def rate_at(self, step: Any) -> Any:

@@ -28,6 +28,8 @@ class Structure:
 
     Attributes:
         examples: size of the training set; batch_size: examples a step, all of them for a full batch.
+        gathers: whether `batch_size` is that of a part, of which each member's settings say how many make its batch:
+            what is said of steps below is then true of turns, one a part.
         model: arguments of the model factory, sorted by name.
         optimizer: None for the rule family, whose form is part of the settings' tree; else a factory.
         arguments: of the factory, those that are not numbers over which to vary: whole numbers, bools, names.
@@ -53,6 +55,7 @@ class Structure:
     numbers: tuple[str, ...] = ()
     decays: tuple[Any, ...] = ("all",)
     samplings: tuple[str, ...] = ("permutation",)
+    gathers: bool = False
     micro_batches: int = 1
     precision: str = "float32"
     rematerialize: bool = False
@@ -78,6 +81,26 @@ class Structure:
                 break
             step, epoch, size, factor = last, next_epoch, next_size, next_factor
         return tuple(found)
+
+    def member(self, parts: Any) -> "Structure":
+        """The structure of a member whose batches have so many parts, as far as steps and epochs are counted."""
+        return replace(self, batch_size=self.batch_size * int(parts), gathers=False) if self.gathers else self
+
+    def turn_ends(self, parts: Any, turns: int) -> np.ndarray:
+        """i64[steps], the turn in which each step of so many turns ends, for a member with so many parts to a batch."""
+        if not self.gathers:
+            return np.arange(turns)
+        numbers = np.arange(turns)
+        place = numbers % self.steps_per_epoch
+        ends: np.ndarray = numbers[((place + 1) % int(parts) == 0) | (place == self.steps_per_epoch - 1)]
+        return ends
+
+    def turns(self, parts: Any, steps: Any) -> Any:
+        """Turns that so many steps take, for members with so many parts to a batch; arrays or numbers."""
+        if not self.gathers:
+            return steps
+        own = -(-self.steps_per_epoch // parts)
+        return steps // own * self.steps_per_epoch + steps % own * parts
 
     def steps(self, epochs: float) -> int:
         """Steps of a run of so many epochs, rounded up, at least 1."""
@@ -122,3 +145,9 @@ class Structure:
     def full_batch(self) -> bool:
         """True when a step sees every example, so that nothing is shuffled."""
         return self.batch_size == self.examples
+
+    @property
+    def pads_little(self) -> bool:
+        """Whether filling the last batch up costs less than a sixteenth of an epoch."""
+        drawn_once = self.samplings == ("permutation",)
+        return drawn_once and 16 * (self.batch_size - self.last_batch) <= self.examples

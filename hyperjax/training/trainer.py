@@ -13,7 +13,7 @@ from hyperjax.tasks import Task
 from hyperjax.tasks.streams import Streamed
 from hyperjax.training.devices import Shards
 from hyperjax.training.mapping import Population
-from hyperjax.training.program import Carry, Program, Record
+from hyperjax.training.program import Carry, Record, program_of
 from hyperjax.training.segment import segment
 from hyperjax.training.settings import Settings
 from hyperjax.training.structure import Structure
@@ -63,7 +63,7 @@ class Trainer:
         own, *later = structure.phases[phase:]
         self.structure, self.phase = structure, phase
         wanted, later_steps = _first_and_rest(segment_steps)
-        self.program, self._shards = Program(task, own, shards), shards
+        self.program, self._shards = program_of(task, own, shards), shards
         self._example = jax.tree.map(np.asarray, example)
         per_epoch = own.steps_per_epoch
         end = longest if own.phase.last is None else min(longest, own.phase.last)
@@ -132,9 +132,9 @@ class Trainer:
         wanted = min(WIDEST_CHUNK, SECONDS_PER_CHUNK / (self._seconds * self.steps), members / self.advance.threads)
         return 1 << int(math.log2(max(wanted, 1.0)))  # powers of two, so that few widths are compiled
 
-    def seconds(self, steps: int) -> float:
-        """So many steps of one member on one core, by their operations."""
-        return self._seconds * steps
+    def seconds(self, settings: Settings) -> float:
+        """All steps of one member on one core, by their operations."""
+        return self._seconds * int(self.structure.turns(settings.parts, settings.steps))
 
     def _advance(self, carry: Carry, settings: Settings, root: Any, data: Any, start: Any) -> tuple[Carry, Record]:
         return segment(self.program, self.steps, carry, settings, streams_of(root), data, start)

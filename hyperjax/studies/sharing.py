@@ -1,0 +1,72 @@
+"""Batch sizes that share a program: a study's batches are cut into parts of one size where that changes no result."""
+
+import math
+from typing import Any
+
+import jax
+
+from hyperjax.studies.space import Space
+from hyperjax.tasks import Task
+from hyperjax.training.lowering import grouped, lower_together
+from hyperjax.training.mapping import resolved
+from hyperjax.training.members import recipe_of
+from hyperjax.training.program import rows_are_apart
+from hyperjax.training.recipe import Recipe
+
+LEAST = 16  # examples of a part: smaller ones waste what a core can multiply at once
+MOST_PARTS = 8  # of a batch
+MOST_LOOKED_AT = 8  # structures beside the batch size, for each of which the model is traced
+ONE_BY_ONE = ("batch_size", "micro_batches", "micro_batch_size", "batch_ramp", "sam")  # fields that need whole batches
+
+
+def shared_size(task: Task, space: Space, recipe: Recipe | None = None, layout: str = "auto") -> int | None:
+    """Examples of the parts by which all batch sizes of a space can share a program; None where they had better not.
+
+    They can where examples do not meet in the model or its loss, so that a batch's gradient is the mean of its parts',
+    to rounding; masks (dropout's) are others than those of a whole batch. Only members that are trained one by one
+    ("map") gain: side by side all would wait for the largest batch.
+
+    Args:
+        task, space, recipe, layout: as in `study`.
+
+    >>> from hyperjax.studies import space
+    >>> from hyperjax.tasks import digits, digits_cnn
+    >>> sizes = space(batch_size=[32, 64, 128], epochs=1)
+    >>> shared_size(digits(), sizes), shared_size(digits_cnn(), sizes)  # which has batch normalization
+    (32, None)
+    """
+    base = recipe_of(recipe)
+    sizes = space.entries.get("batch_size")
+    if not isinstance(sizes, list) or len(sizes) < 2 or not all(isinstance(size, int) for size in sizes):
+        return None
+    size = math.gcd(*sizes)
+    alone = Recipe()
+    asked = [name for name in ONE_BY_ONE[1:] if name in space.entries or getattr(base, name) != getattr(alone, name)]
+    named = [name for name in space.entries if name.startswith("batch_ramp.")]
+    optimizers = space.entries.get("optimizer", base.optimizer)
+    own = any(map(callable, optimizers if isinstance(optimizers, list) else [optimizers]))
+    if asked or named or own or task.stream is not None or resolved(layout) != "map" or jax.process_count() > 1:
+        return None
+    if size < LEAST or max(sizes) > MOST_PARTS * size or max(sizes) > task.size("train"):
+        return None
+    parted = in_parts(base, size)
+    room = space.room(None, parted)
+    groups = grouped(room, task)
+    if len(groups) > MOST_LOOKED_AT:
+        return None
+    together = [lower_together([room[place] for place in places], task) for places in groups]
+    return size if all(rows_are_apart(task, structure, settings[0]) for settings, structure in together) else None
+
+
+def in_parts(recipe: Recipe | None, size: int | None) -> Recipe | None:
+    """What everything outside a space is, with batches in parts of a size; as it is where there is none."""
+    if size is None:
+        return recipe
+    changes: dict[str, Any] = {"batch_size": size, "micro_batch_size": size}
+    return recipe_of(recipe).replace(**changes)
+
+
+def default_in_parts(recipe: Recipe, size: int | None) -> Recipe:
+    """The default recipe by the study's own program, where its batch size has a place there."""
+    fits = size is not None and recipe.batch_size != "full" and int(recipe.batch_size) % size == 0
+    return recipe.replace(micro_batch_size=size) if fits and recipe.micro_batch_size is None else recipe
