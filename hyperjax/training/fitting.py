@@ -88,8 +88,8 @@ def fit_population(
     """Train every recipe with every seed, one compiled program for each group of recipes of equal structure.
 
     Optimizers of the rule family, schedules, activations, losses, numbers and lengths are data and share a program;
-    batch size, a model's arguments and optimizer factories are structure. A member that diverges is marked and ends,
-    and does not touch its neighbours.
+    batch size (without a `micro_batch_size`), a model's arguments and optimizer factories are structure. A member that
+    diverges is marked and ends, and does not touch its neighbours.
 
     In a job of several processes, which `hyperjax.initialize` joins, every process makes the same call: each trains
     every n-th chunk on its own devices, and all return all runs, gathered at the end through one device of each.
