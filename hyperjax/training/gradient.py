@@ -103,9 +103,10 @@ def on_batch(
     if structure.last_batch == structure.batch_size:
         return of_width(structure.batch_size)(weights)
     is_last = (counter + 1) % per_epoch == 0
-    pads = program.task.stream is None and structure.pads_little
-    if pads and program.apart(weights, carry.rest, arrays, settings, streams.masks):
-        index = _indices(program, settings, streams, carry.step, counter, structure.batch_size)
+    if structure.pads_little and program.apart(weights, carry.rest, arrays, settings, streams.masks):
+        index = jnp.arange(structure.batch_size)  # of the batch itself, or of the training set
+        if program.task.stream is None:
+            index = _indices(program, settings, streams, carry.step, counter, structure.batch_size)
         here = jnp.arange(structure.batch_size) < jnp.where(is_last, structure.last_batch, structure.batch_size)
         return work(_padded(arrays, settings, index, here), weights)
     return lax.cond(is_last, of_width(structure.last_batch), of_width(structure.batch_size), weights)

@@ -152,6 +152,7 @@ INTERRUPTED = """
 import os, random, signal, threading, time
 from hyperjax.training.mapping import Population
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells leave ignored in the background
 mapped, drawn, ended = Population(lambda member: member, "map"), random.Random(0), 0
 for _ in range(40):
     clock = threading.Timer(0.02 + drawn.random() / 5, os.kill, (os.getpid(), signal.SIGINT))
