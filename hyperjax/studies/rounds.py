@@ -1,7 +1,6 @@
 """Rounds of a study: a batch of trials is asked for, trained as one population, and its scores told."""
 
 import contextlib
-import itertools
 import math
 import os
 import time
@@ -17,6 +16,7 @@ from hyperjax.studies.ending import BudgetSpent, Ending
 from hyperjax.studies.measures import Measures
 from hyperjax.studies.plan import plan
 from hyperjax.studies.pruning import Pruning
+from hyperjax.studies.races import Races
 from hyperjax.studies.samplers import Drawn, Source
 from hyperjax.studies.space import Space
 from hyperjax.studies.study import Trial
@@ -99,12 +99,14 @@ class Rounds:
             self._run(progress)
 
     def _run(self, progress: Callable[[int, int], None] | None) -> None:
-        compiled, ending = False, self._ending
+        compiled, ending, races = False, self._ending, None
+        if self._pruning is not None:
+            races = Races(self._pruning, self._archive, self._recalled, self._wait_for_others)
         while self._has_more and not (ending is not None and ending.over) and (trials := self._next()):
-            if self._pruning is None:
+            if races is None:
                 trained = self._complete(trials, progress, not compiled)
             else:
-                trained = self._race(self._pruning, trials, progress, not compiled)
+                trained = self._race(races, trials, progress, not compiled)
             compiled = compiled or trained
             if self._ended(trials):
                 del self.values[trials.stop :], self.recipes[trials.stop :]  # of batches behind it
@@ -214,52 +216,28 @@ class Rounds:
             if mine:
                 self._train(trials.start, mine, progress, announce and not trained)
                 trained = True
-            elif self._archive is not None:  # the others have the rest
-                self._wait_for_others(self._archive)
+            else:  # the others have the rest
+                self._wait_for_others()
         return trained
 
-    def _wait_for_others(self, archive: "Archive") -> None:
+    def _wait_for_others(self) -> None:
         time.sleep(WAIT)
-        archive.look()
+        if self._archive is not None:
+            self._archive.look()
         if self._ending is not None:
             self._ending.look()
 
-    def _race(
-        self, pruning: Pruning, trials: range, progress: Callable[[int, int], None] | None, announce: bool
-    ) -> bool:
-        """Have a round trained as far as a pruner lets it, by whichever worker; whether this one has trained anything.
-
-        All of it by one: a verdict needs all that it compares.
-        """
+    def _race(self, races: Races, trials: range, progress: Callable[[int, int], None] | None, announce: bool) -> bool:
+        """Have a round trained as far as a pruner lets it, by whichever worker; whether this one trained anything."""
         trained = False
-        while not self._is_over(pruning, trials):
-            there = itertools.chain([trials], self._later())
-            own = next((each for each in there if self._is_mine(pruning, each)), None)
-            if own is not None:
-                self._race_here(pruning, own, progress, announce and not trained)
-                trained = True
-            elif self._archive is not None:  # the others have what there is
-                self._wait_for_others(self._archive)
+        while (own := races.own(trials, self._later)) is not None:
+            self._race_here(own, progress, announce and not trained)
+            trained = True
         return trained
 
-    def _is_over(self, pruning: Pruning, trials: range) -> bool:
-        """Whether a batch's race is over; one that is wholly kept is taken in."""
-        if pruning.is_over(trials):
-            return True
-        recalled = [self._recalled(trial) for trial in trials]
-        kept = [tuple(runs) for runs in recalled if runs is not None]
-        if self._archive is None or len(kept) < len(trials):
-            return False
-        pruning.recall(trials, kept, self._archive.pruned)
-        return True
-
-    def _is_mine(self, pruning: Pruning, trials: range) -> bool:
-        """Whether a batch is to be raced, and by this worker."""
-        return not self._is_over(pruning, trials) and (self._archive is None or self._archive.claims_all(trials))
-
-    def _race_here(
-        self, pruning: Pruning, trials: range, progress: Callable[[int, int], None] | None, announce: bool
-    ) -> None:
+    def _race_here(self, trials: range, progress: Callable[[int, int], None] | None, announce: bool) -> None:
+        pruning = self._pruning
+        assert pruning is not None
         engine = self._compiled(trials.start, trials)
         done = pruning.count
         if progress is not None and announce:

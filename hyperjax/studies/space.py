@@ -308,7 +308,7 @@ def _ends(entry: Any) -> list[Any]:
 def apart(name: str, value: Any) -> Any:
     """What of a value is structure, so that recipes which differ in it cannot share a program."""
     head = name.partition(".")[0]
-    if head in ("batch_size", "micro_batches", "precision", "rematerialize", "model"):
+    if head in ("batch_size", "micro_batches", "micro_batch_size", "precision", "rematerialize", "model"):
         return value
     if head == "optimizer":
         return value if callable(value) else None

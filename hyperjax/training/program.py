@@ -199,7 +199,7 @@ class Program:
                 names, numbers = self.structure.losses, settings.loss_arguments_at(step)
                 always = jnp.asarray(step) < 2**31 - 1
                 values = losses.branched(settings.loss, names, task.kind, predictions, targets, numbers, always)
-            return values, [measure(predictions, targets) for measure in task.measures.values()]
+            return values, [metric(predictions, targets) for metric in task.measures.values()]
 
         numbers = settings.model_numbers_at(step)
         computed = in_precision(self.unpacked(weights), low)
@@ -301,10 +301,10 @@ class Program:
 
 def program_of(task: Task, structure: Structure, shards: Shards | None = None) -> Program:
     """The program of a task and a structure, made once."""
-    known = task.programs
-    if (structure, shards) not in known:
-        known[structure, shards] = Program(task, structure, shards)
-    program: Program = known[structure, shards]
+    known, name = task.programs, (structure, shards, jax.config.jax_enable_x64)
+    if name not in known:
+        known[name] = Program(task, structure, shards)
+    program: Program = known[name]
     return program
 
 
