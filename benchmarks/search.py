@@ -20,7 +20,8 @@ is seeded by r. When all have ended, one judge, `hyperjax.fit_population`, train
 seeds, outside of the clock; its mean accuracy on the test set is what the recipe is worth, whoever found it. A search
 reaches an accuracy when it has a recipe that is worth it and no later one of its is worth less; the goals are shares of
 all of the peer's time, since its last answer is known as such at its end. Shown are medians over the repeats and
-ranges.
+ranges; and, since which of two equally good answers is worth a hair more is luck, by how much what a search has when
+that share has passed differs from the peer's last answer, repeat by repeat, with an interval.
 """
 
 import argparse
@@ -165,6 +166,11 @@ def reached(answers: Sequence[Answer], worth: Mapping[str, float], wanted: float
     return since
 
 
+def in_hand(answers: Sequence[Answer], worth: Mapping[str, float], seconds: float) -> float:
+    """What the answer is worth that a search has told by some time; NaN before the first."""
+    return next((worth[key(answer.recipe)] for answer in reversed(answers) if answer.seconds <= seconds), math.nan)
+
+
 def key(recipe: Mapping[str, Any]) -> str:
     return json.dumps(recipe, sort_keys=True)
 
@@ -202,6 +208,10 @@ def table(task: str, searches: Mapping[str, list[Search]], worth: Mapping[str, f
             "reached": [reached(s.answers, worth, w) for s, w in zip(own, wanted, strict=False)],
             "nearly": [reached(s.answers, worth, w - ONE_IMAGE) for s, w in zip(own, wanted, strict=False)],
             "overhead": [overhead(search) for search in own],
+            "ahead": [
+                100 * (in_hand(search.answers, worth, GOALS[task] * theirs.seconds) - final)
+                for search, theirs, final in zip(own, peer or (), wanted, strict=False)
+            ],
         }
         shown = [spread(numbers[each], ".1f") for each in ("final", "seconds", "reached", "nearly")]
         made.add_row(CONTENDERS[name].label, *shown, spread([100 * share for share in numbers["overhead"]], ".1f"))
@@ -227,6 +237,19 @@ def verdicts(task: str, record: Mapping[str, Any]) -> list[tuple[str, float, flo
             share = statistics.median(record[name]["overhead"])
             found.append((f"{task}, {name}: share of sampling and storage", share, MOST_OVERHEAD))
     return [(title, value, wanted, value <= wanted) for title, value, wanted in found]
+
+
+def ahead(name: str, task: str, points: Sequence[float]) -> str:
+    """How much more than the peer's last answer is worth what a search has when the goal's share of time has passed."""
+    from hyperjax.statistics import mean_interval
+
+    told = np.array([each for each in points if not math.isnan(each)])
+    words = f"{task}, {name}: in hand after {GOALS[task]:g} of the peer's time"
+    if len(told) < 2:
+        return f"{words}: too few answers to tell"
+    mean, low, high = mean_interval(told)
+    left = f", of the {len(told)} searches that had one" if len(told) < len(points) else ""
+    return f"{words}, less the peer's answer: {mean:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}{left}"
 
 
 def save_data(path: Path) -> None:
@@ -284,6 +307,8 @@ def compare(names: Sequence[str], tasks: Sequence[str], given: argparse.Namespac
                     style="dim",
                     highlight=False,
                 )
+            for name in searches if PEER in searches else ():
+                console.print(ahead(name, task, record[task][name]["ahead"]), highlight=False)
             found = verdicts(task, record[task])
             for title, value, wanted, met in found:
                 words = f"{'met   ' if met else 'MISSED'} {title}: {value:.3f} (at most {wanted:g})"
