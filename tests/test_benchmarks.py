@@ -1,5 +1,6 @@
 """The benchmark scripts run as a person runs them, on little data, and what they write down fits what was asked."""
 
+import importlib
 import importlib.util
 import json
 import math
@@ -86,6 +87,20 @@ def test_tables(tmp_path):
     assert all(abs(each) <= 100 * (max(seeds) - min(seeds)) for column in luck.values() for each in column)
     assert statistics.fmean(luck["flattery"]) > 0, "luck is a part of the best score"
     assert record["coverage"]["difference of two at random, 2 seeds"]["intervals"] == 100
+
+
+def test_what_a_search_has_in_hand(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    search = importlib.import_module("search")
+    first, second = {"learning_rate": 0.1}, {"learning_rate": 0.2}
+    answers = [search.Answer(2.0, first, 0.5), search.Answer(5.0, second, 0.6)]
+    worth = {search.key(first): 0.9, search.key(second): 0.8}
+    assert [search.in_hand(answers, worth, seconds) for seconds in (2.0, 4.9, 5.0)] == [0.9, 0.9, 0.8]
+    assert math.isnan(search.in_hand(answers, worth, 1.9))
+    assert search.reached(answers, worth, 0.8) == 2.0 and search.reached(answers, worth, 0.9) == math.inf
+    told = search.ahead("tpe", "mlp", [1.0, -1.0, math.nan])
+    assert "+0.00 points, 95 % interval -12.71 to +12.71, of the 2 searches that had one" in told  # t of 1 degree
+    assert "too few answers to tell" in search.ahead("tpe", "mlp", [1.0])
 
 
 @pytest.mark.slow
