@@ -180,9 +180,9 @@ def test_batches_are_raced_by_one_worker_each_and_later_ones_while_another_has_t
 def noted(race, begun):
     """A worker's race that says where the batch begins."""
 
-    def raced(rounds, pruning, trials, *others):
+    def raced(rounds, trials, *others):
         begun.append(trials.start)
-        race(rounds, pruning, trials, *others)
+        race(rounds, trials, *others)
 
     return raced
 
