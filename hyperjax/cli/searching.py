@@ -47,7 +47,8 @@ def run(
     from hyperjax.studies.winner_record import keep_winner
 
     interrupted = False
-    programs = str(plan(space, task))
+    told = {name: asked[name] for name in ("trials", "seeds", "budget")}
+    programs = str(plan(space, task, **told))
     try:
         with heeded(), trial_progress(console, programs) as progress:
             result = search(task, space, progress=heeding(progress), **asked)

@@ -4,8 +4,9 @@ import itertools
 import math
 from typing import Any, NamedTuple
 
+from hyperjax.studies.ending import budget_of
 from hyperjax.studies.ranges import Range
-from hyperjax.studies.sharing import in_parts, shared_size
+from hyperjax.studies.sharing import in_parts, most_runs, shared_size
 from hyperjax.studies.space import Space, apart
 from hyperjax.tasks import Task
 from hyperjax.training.lowering import group_key
@@ -34,23 +35,41 @@ class Plan(NamedTuple):
         return f"{said}: {'; '.join(self.reasons)}" if self.reasons else said
 
 
-def plan(space: Space, task: Task, recipe: Recipe | None = None, layout: str = "auto") -> Plan:
+def plan(
+    space: Space,
+    task: Task,
+    recipe: Recipe | None = None,
+    *,
+    trials: int | None = None,
+    seeds: int = 1,
+    budget: Any = None,
+    layout: str = "auto",
+) -> Plan:
     """The programs that a study of a space compiles.
 
     Args:
-        space, task, recipe, layout: as in `study`.
-    Raises: ValueError for a space that does not fit the task.
+        space, task, recipe, trials, budget, layout: as in `study`.
+        seeds: how many.
+    Raises: ValueError for a space that does not fit the task, and for a budget that is none.
 
     >>> from hyperjax.studies import integer, space
     >>> from hyperjax.tasks import digits
-    >>> print(plan(space(batch_size=[32, 64, 128], optimizer=["sgd", "adam"]), digits()))
+    >>> sizes = space(batch_size=[32, 64, 128], optimizer=["sgd", "adam"])
+    >>> print(plan(sizes, digits()))
     1 program
-    >>> print(plan(space(batch_size=[32, 50], optimizer=["sgd", "adam"]), digits()))
-    2 programs: batch_size 32, 50
+    >>> print(plan(sizes, digits(), trials=20_000))  # for which compiling three, of whole batches, is worth it
+    3 programs: batch_size 32, 64, 128
     >>> print(plan(space(batch_size=integer(30, 33)), digits()))
     up to 4 programs: batch_size whole numbers from 30 to 33
     """
-    recipe = recipe_of(in_parts(recipe, shared_size(task, space, recipe, layout)))
+    limit = budget_of(budget)
+    size = shared_size(task, space, recipe, layout, most_runs(space, trials, seeds, limit), limit)
+    return plan_of(space, task, in_parts(recipe, size))
+
+
+def plan_of(space: Space, task: Task, recipe: Recipe | None) -> Plan:
+    """The programs of a space's recipes, whose batches are in parts where `recipe` says so."""
+    recipe = recipe_of(recipe)
     first = {name: _options(name, entry)[0] for name, entry in space.entries.items()}
     options = {name: _options(name, entry) for name, entry in space.searched.items()}
     ranges = {

@@ -14,7 +14,7 @@ import numpy as np
 
 from hyperjax.studies.ending import BudgetSpent, Ending
 from hyperjax.studies.measures import Measures
-from hyperjax.studies.plan import plan
+from hyperjax.studies.plan import plan_of
 from hyperjax.studies.pruning import Pruning
 from hyperjax.studies.races import Races
 from hyperjax.studies.samplers import Drawn, Source
@@ -354,7 +354,7 @@ class Rounds:
         lone = self._batch >= self._source.total <= len(self.recipes) - first
         if self._width is not None or "" in self._widths or lone:
             return engine
-        programs = plan(self._space, self._task, self._base).programs
+        programs = plan_of(self._space, self._task, self._base).programs
         share = max(math.ceil(self._batch * len(self._seeds) / max(programs, 1)), 1)
         self._widths[""] = min(group.trainer.width(share) for group in engine.groups)
         return planned()

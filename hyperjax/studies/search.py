@@ -24,7 +24,7 @@ from hyperjax.studies.reviving import Held
 from hyperjax.studies.roles import combinations, scientific_names
 from hyperjax.studies.rounds import Rounds, batch_for
 from hyperjax.studies.samplers import BEFOREHAND, check_sampler, source_of
-from hyperjax.studies.sharing import default_in_parts, in_parts, shared_size
+from hyperjax.studies.sharing import default_in_parts, in_parts, most_runs, shared_size
 from hyperjax.studies.space import Space
 from hyperjax.studies.study import Study, Trial
 from hyperjax.tasks import Task
@@ -86,8 +86,9 @@ def study(
 
     Args:
         task: what is learnt; it must have a validation set.
-        space: what varies; see `hyperjax.space`. Batch sizes of a list share a program where they have a common part of
-            16 examples or more and examples do not meet in the model: recipes say so by `micro_batch_size`.
+        space: what varies; see `hyperjax.space`. In a short study batch sizes of a list share a program where they have a
+            common part of 16 examples or more and examples do not meet in the model; recipes then say so by
+            `micro_batch_size`.
         trials: how many recipes; None is the whole grid where the space is one, else 64, or with a budget what it pays.
         seeds: how many seeds to train each recipe with (0, 1, ...), or which.
         seed: of the sampling.
@@ -204,7 +205,7 @@ def study(
     begin = time.perf_counter()
     ending = Ending(limit, min_gain, task.direction)
     open_ended = trials is None and limit.given and not space.is_grid
-    trials = MOST_TRIALS if open_ended else trials
+    asked_trials, trials = trials, MOST_TRIALS if open_ended else trials
     looks_between = ending.in_batches or callbacks or (shared and pruner is not None)
     at_once = sampler in BEFOREHAND and not is_optunas(pruner) and not looks_between
     together = batch or (sys.maxsize if at_once else batch_for(64 if open_ended else trials or 64, layout))
@@ -212,7 +213,7 @@ def study(
     if pruner is not None:
         pruning = Pruning(pruner, longest(space, recipe), len(chosen), task.direction)
     archive, known = None, None
-    parts = shared_size(task, space, recipe, layout)
+    parts = shared_size(task, space, recipe, layout, most_runs(space, asked_trials, len(chosen), limit), limit)
     with contextlib.ExitStack() as held:
         if storage is not None:
             whole = None if together == sys.maxsize else together

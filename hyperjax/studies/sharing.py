@@ -1,33 +1,50 @@
 """Batch sizes that share a program: a study's batches are cut into parts of one size where that changes no result."""
 
 import math
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
+from hyperjax.studies.ending import Budget
 from hyperjax.studies.space import Space
 from hyperjax.tasks import Task
 from hyperjax.training.lowering import grouped, lower_together
 from hyperjax.training.mapping import resolved
 from hyperjax.training.members import recipe_of
-from hyperjax.training.program import rows_are_apart
+from hyperjax.training.program import program_of, rows_are_apart
 from hyperjax.training.recipe import Recipe
+from hyperjax.training.settings import Settings
+from hyperjax.training.structure import Structure
 
+NO_LIMIT = Budget()
 LEAST = 16  # examples of a part: smaller ones waste what a core can multiply at once
 MOST_PARTS = 8  # of a batch
 MOST_LOOKED_AT = 8  # structures beside the batch size, for each of which the model is traced
+SAVED = 6.0  # seconds of a core, by each program that is not traced and compiled
+WASTED = 0.15  # of training: smaller products, and what adds them up
 ONE_BY_ONE = ("batch_size", "micro_batches", "micro_batch_size", "batch_ramp", "sam")  # fields that need whole batches
 
 
-def shared_size(task: Task, space: Space, recipe: Recipe | None = None, layout: str = "auto") -> int | None:
+def shared_size(
+    task: Task,
+    space: Space,
+    recipe: Recipe | None = None,
+    layout: str = "auto",
+    runs: float = 64,
+    budget: Budget = NO_LIMIT,
+) -> int | None:
     """Examples of the parts by which all batch sizes of a space can share a program; None where they had better not.
 
     They can where examples do not meet in the model or its loss, so that a batch's gradient is the mean of its parts',
-    to rounding; masks (dropout's) are others than those of a whole batch. Only members that are trained one by one
-    ("map") gain: side by side all would wait for the largest batch.
+    to rounding; masks (dropout's) are others than those of a whole batch. They had better where that compiles sooner
+    than parts train more slowly than whole batches, so in short studies; and where members are trained one by one
+    ("map"): side by side all would wait for the largest batch.
 
     Args:
         task, space, recipe, layout: as in `study`.
+        runs: that are trained at most, infinite where a budget alone limits them; budget: as it was read.
 
     >>> from hyperjax.studies import space
     >>> from hyperjax.tasks import digits, digits_cnn
@@ -55,7 +72,33 @@ def shared_size(task: Task, space: Space, recipe: Recipe | None = None, layout: 
     if len(groups) > MOST_LOOKED_AT:
         return None
     together = [lower_together([room[place] for place in places], task) for places in groups]
-    return size if all(rows_are_apart(task, structure, settings[0]) for settings, structure in together) else None
+    if not all(rows_are_apart(task, structure, settings[0]) for settings, structure in together):
+        return None
+    longest = max(_seconds(task, structure, settings) for settings, structure in together)
+    epochs = max(each.epochs for each in room)
+    most = [runs * longest, budget.seconds * (os.cpu_count() or 1), budget.epochs * longest / epochs]
+    return size if WASTED * min(most) < SAVED * (len(set(sizes)) - 1) * len(groups) else None
+
+
+def _seconds(task: Task, structure: Structure, settings: Sequence[Settings]) -> float:
+    """Seconds of a core for the longest run, by its operations."""
+    turns = max(int(structure.turns(one.parts, one.steps)) for one in settings)
+    return program_of(task, structure).seconds_per_step(settings[0]) * turns
+
+
+def most_runs(space: Space, trials: int | None, seeds: int, budget: Budget) -> float:
+    """How many runs a study trains at most, as `study` reads its arguments.
+
+    >>> from hyperjax.studies import space, uniform
+    >>> numbers, lists = space(dropout=uniform(0.0, 0.5)), space(epochs=[1, 2])
+    >>> most_runs(numbers, None, 2, NO_LIMIT), most_runs(lists, None, 1, NO_LIMIT)
+    (128, 2)
+    """
+    if trials is not None:
+        return trials * seeds
+    if space.is_grid:
+        return math.prod(len(entry) for entry in space.searched.values()) * seeds
+    return math.inf if budget.given else 64 * seeds
 
 
 def in_parts(recipe: Recipe | None, size: int | None) -> Recipe | None:

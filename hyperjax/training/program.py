@@ -25,6 +25,8 @@ from hyperjax.training.structure import Structure
 from hyperjax.types import Array, PyTree
 
 OBJECTIVE = 0xFFFFFFFF  # folded into a key for what an objective draws from
+OPERATIONS_PER_SECOND = 4e10
+SECONDS_PER_STEP_AT_LEAST = 3e-5
 EVALUATED_TOGETHER = 2048  # examples; a larger validation set is evaluated in blocks of so many
 
 
@@ -80,6 +82,7 @@ class Program:
         self.recorded = jnp.result_type(jnp.float32, *weights)  # what losses and norms are reported in
         self.metric_names = tuple(task.measures) if task.objective is None else self._objective_metrics()
         self._apart: bool | None = None
+        self._seconds: float | None = None
         self.classes: int | None = None  # where targets are classes, as many as the model tells apart
         self._check_labels()
 
@@ -165,9 +168,7 @@ class Program:
             def values(batch: PyTree, weights: PyTree, rest: PyTree, settings: Settings, key: jax.Array) -> Any:
                 return self._values(weights, rest, batch, settings, 0, key, training=True)
 
-            size = self.structure.batch_size
-            shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *jnp.shape(a)[1:]), _shape(a).dtype), examples)
-            self._apart = rows_apart(values, shapes, weights, rest, settings, key)
+            self._apart = rows_apart(values, self._batch(examples), weights, rest, settings, key)
         return self._apart
 
     def _values(
@@ -207,6 +208,28 @@ class Program:
         found, after = self.model.call(told, computed, rest, numbers, key, training)
         # What a model remembers (BatchNorm's statistics) keeps its own type, whatever it was computed in.
         return found, jax.tree.map(lambda new, old: new.astype(old.dtype), after, rest)
+
+    def seconds_per_step(self, settings: Settings) -> float:
+        """Seconds of a core for a step: three forward passes' operations, at a speed that a core reaches.
+
+        Never by a clock: what is cut by this must not depend on how busy the machine is.
+        """
+        if self._seconds is None:
+
+            def forward(settings: Settings, batch: PyTree) -> Any:
+                weights, rest = self.model.init(jax.random.key(0))
+                packed = self.packing.pack(weights)
+                return self.objective(packed, rest, batch, settings, 0, jax.random.key(0), training=False)[0]
+
+            analysis = jax.jit(forward).lower(settings, self._batch(self.task.sample("train"))).cost_analysis()
+            flops = float((analysis or {}).get("flops", 0.0))
+            self._seconds = max(3 * flops / OPERATIONS_PER_SECOND, SECONDS_PER_STEP_AT_LEAST)
+        return self._seconds
+
+    def _batch(self, examples: PyTree) -> PyTree:
+        """Shapes of a whole batch of such examples."""
+        size = self.structure.batch_size
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct((size, *jnp.shape(a)[1:]), _shape(a).dtype), examples)
 
     def unpacked(self, weights: PyTree) -> PyTree:
         """Weights as the model has them."""

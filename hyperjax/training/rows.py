@@ -350,8 +350,8 @@ _RULES: dict[str, Callable[[Any, Any, list[Axis]], Axis]] = {
 def _same(one: Any, other: Any, size: int) -> bool:
     """Whether two programs, traced for `size` examples and one more, do the same to each."""
     mine, theirs = getattr(one, "jaxpr", one), getattr(other, "jaxpr", other)
-    constants = [tuple(getattr(program, "consts", ())) for program in (one, other)]
-    if len(mine.eqns) != len(theirs.eqns) or not _alike(*constants, size):
+    ours, others = (tuple(getattr(program, "consts", ())) for program in (one, other))
+    if len(mine.eqns) != len(theirs.eqns) or not _alike(ours, others, size):
         return False
     return all(
         a.primitive is b.primitive

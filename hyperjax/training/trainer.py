@@ -19,10 +19,7 @@ from hyperjax.training.settings import Settings
 from hyperjax.training.structure import Structure
 from hyperjax.types import PyTree
 
-# What decides how a run is cut. Estimates from one step's operations, never from a clock: cuts must not depend on how
-# busy the machine is.
-OPERATIONS_PER_SECOND = 4e10
-SECONDS_PER_STEP_AT_LEAST = 3e-5
+# What decides how a run is cut, beside what a step takes.
 SECONDS_PER_SEGMENT = 2.0
 SECONDS_PER_CHUNK = 0.05
 BYTES_PER_BLOCK = 128 * 2**20
@@ -69,7 +66,7 @@ class Trainer:
         end = longest if own.phase.last is None else min(longest, own.phase.last)
         self.wanted = end - own.phase.step  # steps that any member takes here; what is counted goes to an epoch's end
         self.total = max(-(-self.wanted // per_epoch) * per_epoch, 2)
-        self._seconds = self._seconds_per_step()
+        self._seconds = self.program.seconds_per_step(self._example)
         streamed = task.stream is not None
         self.steps = min(wanted or _cut(self.total, per_epoch, self._seconds, streamed), self.total)
         parts = {part: task.arrays[part] for part in ("train", "validation") if part in task.arrays}
@@ -185,24 +182,6 @@ class Trainer:
             return 0
         block = jax.tree.leaves(self.data_shapes()["train"])
         return 2 * sum(int(math.prod(leaf.shape) * leaf.dtype.itemsize) for leaf in block)
-
-    def _seconds_per_step(self) -> float:
-        """Three forward passes' operations, at a speed that a core reaches."""
-        program, structure = self.program, self.program.structure
-
-        def forward(settings: Settings, batch: PyTree) -> Any:
-            weights, rest = program.model.init(jax.random.key(0))
-            packed = program.packing.pack(weights)
-            return program.objective(packed, rest, batch, settings, 0, jax.random.key(0), training=False)[0]
-
-        def batch_of(leaf: Any) -> jax.ShapeDtypeStruct:
-            dtype = jax.dtypes.canonicalize_dtype(np.asarray(leaf).dtype)
-            return jax.ShapeDtypeStruct((structure.batch_size, *np.shape(leaf)[1:]), dtype)
-
-        batch = jax.tree.map(batch_of, program.task.sample("train"))
-        analysis = jax.jit(forward).lower(self._example, batch).cost_analysis()
-        flops = float((analysis or {}).get("flops", 0.0))
-        return max(3 * flops / OPERATIONS_PER_SECOND, SECONDS_PER_STEP_AT_LEAST)
 
 
 def _cut(total: int, per_epoch: int, seconds_per_step: float, streamed: bool) -> int:

@@ -62,6 +62,15 @@ def test_what_needs_whole_batches_keeps_them():
     for base in ({"micro_batches": 2}, {"sam": 0.1}, {"batch_ramp": {"epochs": [1]}}, {"optimizer": sgd_of_mine}):
         assert shared_size(task, space, hj.Recipe(**base)) is None
     assert str(plan(space, task)) == "1 program"
+    ranged = hj.space(
+        batch_size=[16, 32], epochs=2, learning_rate=hj.log_uniform(1e-3, 0.1)
+    )  # no grid, which ends itself
+    for long in ({"trials": 10**6}, {"trials": 2000, "seeds": 500}, {"budget": "1h"}, {"budget": "1000000 epochs"}):
+        assert (
+            str(plan(ranged, task, **long)) == "2 programs: batch_size 16, 32"
+        )  # which cost less than slower training
+    for short in ({"trials": 100}, {"budget": "5s"}, {"budget": "100 epochs"}):
+        assert str(plan(ranged, task, **short)) == "1 program"
     assert str(plan(space, task, layout="vmap")) == "2 programs: batch_size 16, 32"
 
 
