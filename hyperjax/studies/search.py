@@ -86,8 +86,8 @@ def study(
 
     Args:
         task: what is learnt; it must have a validation set.
-        space: what varies; see `hyperjax.space`. In a short study batch sizes of a list share a program where they have a
-            common part of 16 examples or more and examples do not meet in the model; recipes then say so by
+        space: what varies; see `hyperjax.space`. In a short study batch sizes of a list share a program where they have
+            a common part of 16 examples or more and examples do not meet in the model; recipes then say so by
             `micro_batch_size`.
         trials: how many recipes; None is the whole grid where the space is one, else 64, or with a budget what it pays.
         seeds: how many seeds to train each recipe with (0, 1, ...), or which.

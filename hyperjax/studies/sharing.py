@@ -1,4 +1,4 @@
-"""Batch sizes that share a program: a study's batches are cut into parts of one size where that changes no result."""
+"""Batch sizes that share a program: a study's batches are gathered from parts of one size where that is worth it."""
 
 import math
 import os
@@ -24,7 +24,7 @@ MOST_PARTS = 8  # of a batch
 MOST_LOOKED_AT = 8  # structures beside the batch size, for each of which the model is traced
 SAVED = 6.0  # seconds of a core, by each program that is not traced and compiled
 WASTED = 0.15  # of training: smaller products, and what adds them up
-ONE_BY_ONE = ("batch_size", "micro_batches", "micro_batch_size", "batch_ramp", "sam")  # fields that need whole batches
+OTHERWISE = ("micro_batches", "micro_batch_size", "batch_ramp", "sam")  # fields that cut batches, or need whole ones
 
 
 def shared_size(
@@ -56,13 +56,14 @@ def shared_size(
     sizes = space.entries.get("batch_size")
     if not isinstance(sizes, list) or len(sizes) < 2 or not all(isinstance(size, int) for size in sizes):
         return None
-    size = math.gcd(*sizes)
-    alone = Recipe()
-    asked = [name for name in ONE_BY_ONE[1:] if name in space.entries or getattr(base, name) != getattr(alone, name)]
-    named = [name for name in space.entries if name.startswith("batch_ramp.")]
+    size, plain = math.gcd(*sizes), Recipe()
+    asked = {name.partition(".")[0] for name in space.entries}
+    asked |= {name for name in OTHERWISE if getattr(base, name) != getattr(plain, name)}
     optimizers = space.entries.get("optimizer", base.optimizer)
     own = any(map(callable, optimizers if isinstance(optimizers, list) else [optimizers]))
-    if asked or named or own or task.stream is not None or resolved(layout) != "map" or jax.process_count() > 1:
+    if asked.intersection(OTHERWISE) or own or task.stream is not None:
+        return None
+    if resolved(layout) != "map" or jax.process_count() > 1:
         return None
     if size < LEAST or max(sizes) > MOST_PARTS * size or max(sizes) > task.size("train"):
         return None
