@@ -50,8 +50,10 @@ def whole(recipe):
         {},
         {"optimizer": "sgd", "epochs": 2.6},
         {"schedule": "cosine_decay", "warmup": hj.epochs(1), "clip_norm": 0.5, "weight_decay": 0.1},
-        {"class_weights": "balanced", "average": 0.9, "l2": 1e-3},
-        {"plateau": {"patience": 2}, "early_stopping": {"patience": 1}, "epochs": 5},
+        pytest.param({"class_weights": "balanced", "average": 0.9, "l2": 1e-3}, marks=pytest.mark.slow),
+        pytest.param(
+            {"plateau": {"patience": 2}, "early_stopping": {"patience": 1}, "epochs": 5}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_batches_of_all_sizes_share_a_program_and_train_as_whole_ones(change):
@@ -75,7 +77,7 @@ def test_a_member_is_its_lone_run_bit_for_bit_and_side_by_side_to_rounding():
         close(run, other)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [8, 24])
 def test_masks_are_those_of_micro_batches(size):
     task, recipe = classes(), BASE.replace(batch_size=size, dropout=0.4)
     assert stepwise(recipe).micro_batches == size // 8
@@ -84,6 +86,7 @@ def test_masks_are_those_of_micro_batches(size):
     np.testing.assert_allclose(run.losses[:first], other.losses[:first], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_where_examples_meet_they_do_within_a_part_alone():
     class Normed(nnx.Module):
         def __init__(self, rngs):
@@ -204,8 +207,8 @@ PADDED = [
     {},
     {"dropout": 0.3},
     {"micro_batches": 2, "optimizer": "sgd"},
-    {"class_weights": "balanced", "sam": 0.05},
-    {"epochs": 1.3, "precision": "bfloat16"},
+    pytest.param({"class_weights": "balanced", "sam": 0.05}, marks=pytest.mark.slow),
+    pytest.param({"epochs": 1.3, "precision": "bfloat16"}, marks=pytest.mark.slow),
 ]
 
 
