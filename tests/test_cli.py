@@ -568,7 +568,15 @@ def test_compiled_programs_are_kept_unless_told_otherwise(tmp_path):
     assert files(tmp_path / "chosen")
 
 
-def test_an_interruption_that_python_drops_is_heeded_at_the_next_report():
+@pytest.fixture
+def heard():
+    """Ctrl-C as Python hears it, also where the shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_that_python_drops_is_heeded_at_the_next_report(heard):
     reported = []
     with heeded():
         report = heeding(reported.append)
