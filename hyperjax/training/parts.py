@@ -56,7 +56,8 @@ def key_of_part(key: jax.Array, part: Part) -> jax.Array:
     """The key of a part's masks, of a step's; that of a batch of one part is the step's, as if it were whole."""
     own = jax.random.key_data(jax.random.fold_in(key, part.number))
     words = jnp.where(part.first & part.last, jax.random.key_data(key), own)
-    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
+    chosen: jax.Array = jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
+    return chosen
 
 
 def steps_per_epoch_of(parts: Array, structure: Structure) -> Array:

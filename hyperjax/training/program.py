@@ -324,7 +324,7 @@ class Program:
 
 def program_of(task: Task, structure: Structure, shards: Shards | None = None) -> Program:
     """The program of a task and a structure, made once."""
-    known, name = task.programs, (structure, shards, jax.config.jax_enable_x64)
+    known, name = task.programs, (structure, shards, jax.dtypes.canonicalize_dtype(np.float64))
     if name not in known:
         known[name] = Program(task, structure, shards)
     program: Program = known[name]
