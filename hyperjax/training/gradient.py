@@ -11,7 +11,7 @@ from jax import lax
 from hyperjax.batching import balanced_indices, batch_indices, replacement_indices
 from hyperjax.optimizers.gradients import worst_nearby
 from hyperjax.random import Streams
-from hyperjax.training.parts import key_of_part, part_of, steps_per_epoch_of
+from hyperjax.training.parts import key_of_part, part_of
 from hyperjax.training.program import Carry, Gradient, Program
 from hyperjax.training.settings import Settings, at
 from hyperjax.types import Array, PyTree
@@ -133,7 +133,7 @@ def _indices(program: Program, settings: Settings, streams: Streams, step: Array
     if settings.parts is None:
         epoch, place = local // per_epoch, local % per_epoch
     else:
-        epoch, place = local // steps_per_epoch_of(settings.parts, structure), counter % per_epoch
+        epoch, place = local // structure.steps_per_epoch_in(settings.parts), counter % per_epoch
     epoch_key = jax.random.fold_in(streams.order, structure.phase.epoch + epoch)
     by_name = {
         "permutation": lambda: batch_indices(epoch_key, place, structure.batch_size, structure.examples, width),

@@ -58,8 +58,3 @@ def key_of_part(key: jax.Array, part: Part) -> jax.Array:
     words = jnp.where(part.first & part.last, jax.random.key_data(key), own)
     chosen: jax.Array = jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
     return chosen
-
-
-def steps_per_epoch_of(parts: Array, structure: Structure) -> Array:
-    """i32[], batches of so many parts that see each example once."""
-    return -(-structure.steps_per_epoch // parts)

@@ -86,10 +86,12 @@ class Structure:
         """The structure of a member whose batches have so many parts, as far as steps and epochs are counted."""
         return replace(self, batch_size=self.batch_size * int(parts), gathers=False) if self.gathers else self
 
+    def steps_per_epoch_in(self, parts: Any) -> Any:
+        """Batches of so many parts that see each example once; arrays, traced or not, or numbers."""
+        return -(-self.steps_per_epoch // parts)
+
     def turn_ends(self, parts: Any, turns: int) -> np.ndarray:
-        """i64[steps], the turn in which each step of so many turns ends, for a member with so many parts to a batch."""
-        if not self.gathers:
-            return np.arange(turns)
+        """i64[steps], the turn in which each step of so many turns ends, where batches are of so many parts."""
         numbers = np.arange(turns)
         place = numbers % self.steps_per_epoch
         ends: np.ndarray = numbers[((place + 1) % int(parts) == 0) | (place == self.steps_per_epoch - 1)]
@@ -99,7 +101,7 @@ class Structure:
         """Turns that so many steps take, for members with so many parts to a batch; arrays or numbers."""
         if not self.gathers:
             return steps
-        own = -(-self.steps_per_epoch // parts)
+        own = self.steps_per_epoch_in(parts)
         return steps // own * self.steps_per_epoch + steps % own * parts
 
     def steps(self, epochs: float) -> int:
