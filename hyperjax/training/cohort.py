@@ -3,18 +3,17 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from hyperjax.training.chunk import Block, Chunk, block_of
+from hyperjax.training.chunk import Chunk
 from hyperjax.training.chunk_store import ChunkStore
 from hyperjax.training.engine import Engine
-from hyperjax.training.feeding import Fed, Feed
+from hyperjax.training.going import Going, epochs_of, forward
 from hyperjax.training.harvest import to_run
 from hyperjax.training.lowering import lower_together
 from hyperjax.training.recipe import Recipe
@@ -52,8 +51,9 @@ class Cohort:
     """Members that train side by side up to an epoch, over all groups of an engine, and further when told to.
 
     Between two calls every member is on the host: its records, and its weights with what the optimizer remembers. One
-    that is held costs that memory and nothing else. Those that go on share as few blocks as hold them, so the places of
-    those that are held, or have ended, are filled. What a member becomes does not depend on who is held, nor when.
+    that is held costs that memory and nothing else. Those that go on share as few blocks as hold them, whenever they
+    began: so the places of those that are held, or have ended, are filled by others, and by those that are added later.
+    What a member becomes does not depend on who is held, nor when.
 
     Args:
         engine: whose recipes and seeds are trained; made with `segment_epochs`, to whose multiples training goes. Its
@@ -102,7 +102,7 @@ class Cohort:
                 group.chunks.append(Chunk(each.trainer, members, own, drawn))
                 begun.append((group.chunks[-1], each.width))
         self._members += [found[place] for place in range(engine.size)]
-        self._work(begun, lambda chunk, width: chunk.begin(width))
+        self._work(begun, lambda each: each[0].begin(each[1]))
         self._look()
         return range(first, len(self))
 
@@ -114,22 +114,14 @@ class Cohort:
         """Let members go on."""
         self._held -= self._known(members)
 
-    def advance(self, epoch: float = math.inf) -> None:
-        """Train all that are not held to an epoch, or to the first end of a segment behind it; at most to their end."""
-        going = [(chunk, group.width) for group in self._groups.values() for chunk in self._packed(group, epoch)]
-        self._look()
-        if not going:
-            return
-        if going[0][0].trainer.program.task.stream is None:
+    def advance(self, epoch: float | Mapping[int, float] = math.inf) -> None:
+        """Train all that are not held to an epoch, or to the first end of a segment behind it; at most to their end.
 
-            def forward(chunk: Chunk, width: int) -> None:
-                block = block_of(chunk, width)
-                while _goes_on(chunk, epoch):
-                    block.advance(Fed(chunk.trainer.data, None))
-
-            self._work(going, forward)
-        else:
-            _side_by_side(going, epoch)
+        Given by member, those alone are trained, each to its own.
+        """
+        targets = epoch if isinstance(epoch, Mapping) else dict.fromkeys(self._places, epoch)
+        self._known(targets)
+        forward([one for group in self._groups.values() for one in self._packed(group, targets)], self._work)
 
     def copy(self, copies: Collection[Copy]) -> None:
         """Let members go on from where others are, by recipes of their own; all at once, so two may change places.
@@ -160,8 +152,16 @@ class Cohort:
         self._look()
 
     def chunks(self, members: Collection[int]) -> list[Chunk]:
-        """The chunks of some members, which share them with no others."""
+        """The chunks of some members, which share them with no others from now on."""
         known = self._known(members)
+        for group in self._groups.values():
+            shared = [
+                chunk for chunk in group.chunks if 0 < len(known.intersection(chunk.members)) < len(chunk.members)
+            ]
+            others = {member for chunk in shared for member in chunk.members if member not in known}
+            if shared:
+                group.chunks = [*_without(group.chunks, others), *_without(shared, known)]
+        self._look()
         return [c for group in self._groups.values() for c in group.chunks if known.issuperset(c.members)]
 
     def restore(self, kept: Sequence[tuple[list[int], ChunkStore]]) -> None:
@@ -202,22 +202,30 @@ class Cohort:
         chunk, row = self._places[member]
         return bool(chunk.carry.diverged_at[row] >= 0)
 
+    def validations(self, member: int) -> int:
+        """How often a member was validated that has ended, and not by diverging."""
+        if member in self._left:
+            return len(self._left[member].epochs)
+        (chunk, row), (_, _, settings, group) = self._places[member], self._members[member]
+        done = int(chunk.carry.step[row])
+        boundaries = group.trainer.structure.member(settings.parts).boundaries(max(done, 1))
+        return int(np.searchsorted(boundaries, done))
+
     def epoch(self, member: int) -> float:
         """Epochs that a member has been trained for, or would have been if it had not ended."""
-        return _epochs(self._places[member][0])
+        return epochs_of(self._places[member][0])
 
     def scores(self, members: Sequence[int]) -> np.ndarray:
         """f64[members, epochs], the metric that ranks after each epoch; NaN where a member was not there."""
-        rows = dict[int, np.ndarray]()
-        for group in self._groups.values():
+        rows = {member: run.metrics[run.metric] for member, run in self._left.items()}
+        there = {id(self._places[member][0]): member for member in members if member in self._places}
+        for member in there.values():
+            chunk, group = self._places[member][0], self._members[member].group
             program, structure = group.trainer.program, group.trainer.structure
             names = [f"validation_{name}" for name in ("loss", *program.metric_names)]
-            for chunk in group.chunks:
-                found = chunk.validations(names.index(program.task.ranking))
-                ends = structure.boundaries(found.shape[1])[1:]
-                rows |= zip(chunk.members, found[:, ends[ends <= found.shape[1]] - 1], strict=True)
-        for member, run in self._left.items():
-            rows[member] = run.metrics[run.metric]
+            found = chunk.validations(names.index(program.task.ranking))
+            ends = structure.boundaries(found.shape[1])[1:]
+            rows |= zip(chunk.members, found[:, ends[ends <= found.shape[1]] - 1], strict=True)
         whole = np.full((len(members), max(len(rows[member]) for member in members)), np.nan)
         for at, member in enumerate(members):
             whole[at, : len(rows[member])] = rows[member]
@@ -238,38 +246,49 @@ class Cohort:
         return asked
 
     def _look(self) -> None:
-        chunks = [chunk for group in self._groups.values() for chunk in group.chunks]
-        self._places = {member: (chunk, row) for chunk in chunks for row, member in enumerate(chunk.members)}
+        self._places = {}
+        self._place([chunk for group in self._groups.values() for chunk in group.chunks])
 
-    def _packed(self, group: _Group, epoch: float) -> list[Chunk]:
-        """The chunks that go on to an epoch; whoever does not is put in others."""
-        resting: list[Chunk] = []
-        places: dict[tuple[int, int], list[tuple[Chunk, int]]] = {}
+    def _place(self, chunks: Sequence[Chunk]) -> None:
+        self._places |= {member: (chunk, row) for chunk in chunks for row, member in enumerate(chunk.members)}
+
+    def _packed(self, group: _Group, targets: Mapping[int, float]) -> list[Going]:
+        """The chunks that go on; whoever does not is put in others."""
+        asked = {id(self._places[member][0]) for member in targets}
+        resting, made = list[Chunk](), list[Chunk]()
+        places: dict[tuple[int, int, float], list[tuple[Chunk, int]]] = {}
         for chunk in group.chunks:
-            goes = np.array([member not in self._held for member in chunk.members]) & chunk.moving
-            goes &= _goes_on(chunk, epoch)
-            if not goes.all():
-                resting.append(Chunk.of([(chunk, np.flatnonzero(~goes))]) if goes.any() else chunk)
-            rows = [(chunk, int(row)) for row in np.flatnonzero(goes)]
-            if rows:
-                places.setdefault((chunk.trainer.phase, chunk.counter), []).extend(rows)
-        going: list[Chunk] = []
-        for rows in places.values():
+            if id(chunk) not in asked or chunk.done:
+                resting.append(chunk)
+                continue
+            until = [-math.inf if member in self._held else targets.get(member, -math.inf) for member in chunk.members]
+            goes = chunk.moving & (epochs_of(chunk) < np.array(until))
+            if not goes.any():
+                resting.append(chunk)
+            elif not goes.all():
+                made.append(Chunk.of([(chunk, np.flatnonzero(~goes))]))
+            for row in np.flatnonzero(goes).tolist():
+                places.setdefault((chunk.trainer.phase, chunk.counter, until[row]), []).append((chunk, row))
+        going: list[Going] = []
+        for (_, _, epoch), rows in places.items():
             there = {id(chunk): chunk for chunk, _ in rows}
             count = _blocks(group, len(rows))
             if len(there) == count and sum(len(chunk.members) for chunk in there.values()) == len(rows):
-                going += there.values()
+                going += [Going(chunk, epoch, group.width) for chunk in there.values()]
                 continue
             rows.sort(key=lambda place: place[0].members[place[1]])
             cuts = np.array_split(np.arange(len(rows)), count)
-            going += [Chunk.of(_by_chunk([rows[i] for i in cut])) for cut in cuts]
-        group.chunks = [*resting, *going]
+            going += [Going(Chunk.of(_by_chunk([rows[i] for i in cut])), epoch, group.width) for cut in cuts]
+        moved = [one.chunk for one in going]
+        group.chunks = [*resting, *made, *moved]
+        self._place([*made, *moved])
         return going
 
-    def _work(self, pieces: list[tuple[Chunk, int]], work: Callable[[Chunk, int], None]) -> None:
-        """Do something with chunks, under "map" from a thread a core; blocks of several groups share the threads."""
-        served = max((chunk.trainer.advance for chunk, _ in pieces), key=lambda mapped: len(mapped.devices))
-        with contextlib.closing(served.serve(pieces, lambda piece: work(*piece))) as done:
+    def _work(self, pieces: Sequence[Any], work: Callable[[Any], None]) -> None:
+        """Do something with each piece, under "map" from a thread a core; those of several groups share the threads."""
+        trainers = [group.trainer for group in self._groups.values()]
+        served = max((trainer.advance for trainer in trainers), key=lambda mapped: len(mapped.devices))
+        with contextlib.closing(served.serve(pieces, work)) as done:
             for _ in done:
                 pass
 
@@ -319,41 +338,11 @@ def _blocks(group: _Group, members: int) -> int:
     return min(-(-count // threads) * threads, members)
 
 
-def _epochs(chunk: Chunk) -> float:
-    structure = chunk.trainer.program.structure
-    return structure.phase.epoch + chunk.counter / structure.steps_per_epoch
-
-
-def _goes_on(chunk: Chunk, epoch: float) -> bool:
-    return not chunk.done and _epochs(chunk) < epoch
-
-
 def _by_chunk(rows: Sequence[tuple[Chunk, int]]) -> list[tuple[Chunk, np.ndarray]]:
     """Rows one by one as runs of rows of the same chunk."""
     runs = itertools.groupby(rows, key=lambda place: id(place[0]))
     listed = [list(run) for _, run in runs]
     return [(run[0][0], np.array([row for _, row in run])) for run in listed]
-
-
-def _side_by_side(pieces: list[tuple[Chunk, int]], epoch: float) -> None:
-    """Train on streamed data, which all share: those that are behind first, so that no part is read twice."""
-    blocks = [block_of(chunk, width) for chunk, width in pieces]
-    keep = len(blocks) == 1 or pieces[0][0].trainer.layout == "map"
-    with contextlib.closing(Feed()) as feed:
-        for first, behind in _turns(blocks, epoch):
-            fed = feed.at(first.trainer, first.counter, first.position)
-            advance = partial(Block.advance, fed=fed, keep=keep)
-            with contextlib.closing(first.trainer.advance.serve(behind, advance)) as served:
-                for _ in served:
-                    pass
-
-
-def _turns(blocks: list[Block], epoch: float) -> Iterator[tuple[Chunk, list[Block]]]:
-    """Again and again the blocks that share a trainer and are furthest behind, with a chunk of theirs."""
-    while going := [block for block in blocks if _goes_on(block.first, epoch)]:
-        furthest = min(going, key=lambda block: _epochs(block.first))
-        first, place = furthest.first, furthest.place
-        yield first, [block for block in going if block.first.trainer is first.trainer and block.place == place]
 
 
 def _form(settings: Settings) -> Any:
