@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -61,21 +61,23 @@ class Watched:
 
     def __init__(self, source: Source, setting: Setting):
         self.total, self.seconds = source.total, 0.0
-        self._source, self._setting, self._asked, self._best = source, setting, list[dict[str, Any]](), -1.0
+        self._source, self._setting, self._asked, self._best = source, setting, dict[int, dict[str, Any]](), -1.0
 
     def ask(self) -> list[dict[str, Any]]:
         begin = time.perf_counter()
-        self._asked = self._source.ask()
+        asked = self._source.ask()
         self.seconds += time.perf_counter() - begin
-        return self._asked
+        self._asked |= enumerate(asked, len(self._asked))
+        return asked
 
-    def tell(self, scores: Sequence[float], pruned: Sequence[int | None] = ()) -> None:
+    def tell(self, scores: Mapping[int, float], pruned: Mapping[int, int], standing: Any = None) -> None:
         begin = time.perf_counter()
-        self._source.tell(scores, pruned)
+        self._source.tell(scores, pruned, standing)
         self.seconds += time.perf_counter() - begin
-        for values, score, epoch in zip(self._asked, scores, pruned or [None] * len(scores), strict=True):
-            if epoch is None and score > self._best:
-                self._best, best = score, {name: value for name, value in values.items() if name != "epochs"}
+        for number, score in scores.items():
+            if number not in pruned and score > self._best:
+                self._best = score
+                best = {name: value for name, value in self._asked[number].items() if name != "epochs"}
                 better(self._setting, best, score)
 
 

@@ -90,7 +90,8 @@ def in_batches(name: str, batch: int, score: Callable[[Place], float], trials: i
     """The best place that ours finds when it is told scores a batch at a time."""
     source = Asked(name, space(), trials, batch, seed, "max")
     while asked := source.ask():
-        source.tell([score(tuple(values.values())) for values in asked])
+        first = len(source.told)
+        source.tell({first + place: score(tuple(values.values())) for place, values in enumerate(asked)})
     return tuple(max(source.told, key=lambda pair: pair[1])[0].values())
 
 

@@ -48,9 +48,9 @@ def run(
 
     interrupted = False
     told = {name: asked[name] for name in ("trials", "seeds", "budget")}
-    programs = str(plan(space, task, **told))
+    planned = plan(space, task, **told)
     try:
-        with heeded(), trial_progress(console, programs) as progress:
+        with heeded(), trial_progress(console, str(planned)) as progress:
             result = search(task, space, progress=heeding(progress), **asked)
     except StudyInterrupted as stop:
         result, interrupted = stop.study, True
@@ -75,8 +75,9 @@ def run(
             console.print(note, highlight=False, markup=False, soft_wrap=True)  # a line to paste stays whole
         if ended := result.conditions.get("ended"):
             console.print(f"It ended after {len(result.trials)} trials: {ended}.", highlight=False)
-        if result.conditions["programs"]:
-            console.print(f"Trained in {programs}.", highlight=False, markup=False)
+        if count := result.conditions["programs"]:  # as it was, where a study that goes on had decided otherwise
+            trained = planned._replace(programs=count, exact=True, reasons=planned.reasons if count > 1 else ())
+            console.print(f"Trained in {trained}.", highlight=False, markup=False)
         console.print(f"\nWrote {folder / 'report.html'}, trials.csv and best.json.")
         console.print(f"Next: open {folder / 'report.html'} in a browser", highlight=False)
     if interrupted:

@@ -7,7 +7,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +21,9 @@ from hyperjax.studies.bulk import NewTrials, write
 from hyperjax.studies.claims import Claims, found_or_founded
 from hyperjax.studies.distributions import to_optuna, to_params
 from hyperjax.studies.identity import differences, versions
-from hyperjax.studies.space import Space, structural
+from hyperjax.studies.space import Space
 from hyperjax.studies.storage import cause, folder_of, let_go, opened, shown
+from hyperjax.studies.structural import structural
 from hyperjax.studies.study import Trial
 from hyperjax.studies.trained_models import TrainedModels
 from hyperjax.studies.trial_record import Kept, kept, record
@@ -50,7 +51,7 @@ class Archive:
         metrics: name -> "max" or "min", the one that ranks first.
         space: of the study.
         identity: what the study is; see `identity`.
-        left: parts of it that the caller leaves open: they stay what they are.
+        left: parts of it that the caller leaves open: what they are to be, given what is there; None: a new study.
         layout: "map" or "vmap", how members are laid out here.
         shared: whether several workers are at the study.
     Attributes:
@@ -69,7 +70,7 @@ class Archive:
         metrics: Mapping[str, str],
         space: Space,
         identity: Mapping[str, Any],
-        left: Collection[str],
+        left: Mapping[str, Callable[[Mapping[str, Any] | None], Any]],
         layout: str,
         shared: bool = False,
     ):
@@ -81,8 +82,8 @@ class Archive:
         self._known_widths = dict[str, int]()
         self._storage, self._journal = opened(storage, shared)
         try:
+            self._find(identity, left)
             with self._told(), quiet():
-                self._find(identity, left)
                 self._claims = Claims(self._storage, name, self._one_at_a_time) if shared else None
         except BaseException:
             self._let_go()
@@ -155,15 +156,18 @@ class Archive:
             if self._storage.get_study_user_attrs(self._study).get(ASKED) != trials:
                 self._storage.set_study_user_attr(self._study, ASKED, trials)
 
-    def states(self, first: int, count: int) -> Path | None:
-        """Folder for the states of a population while it trains; None where there is none."""
-        return None if self._states is None or self.shared else self._states / f"{first}-{first + count - 1}"
+    def states(self, trials: range) -> Path | None:
+        """Folder for the states of a batch while it trains; None where there is none."""
+        return None if self._states is None or self.shared else self._states / f"{trials[0]}-{trials[-1]}"
 
-    def forget_states(self) -> None:
-        """Delete those, once all trials are written."""
-        self._end()
-        if self._states is not None:
-            shutil.rmtree(self._states, ignore_errors=True)
+    def forget_states(self, trials: range) -> None:
+        """Delete what is kept of a batch's states, once all trials are written."""
+        states = self.states(trials)
+        if states is not None and states.exists():
+            self._end()
+            shutil.rmtree(states, ignore_errors=True)
+            with contextlib.suppress(OSError):  # those of others are beside it
+                states.parent.rmdir()
 
     def __enter__(self) -> "Archive":
         return self
@@ -194,18 +198,24 @@ class Archive:
             self._journal.close()
             self._journal = None
 
-    def _find(self, identity: Mapping[str, Any], left: Collection[str]) -> None:
-        self._study = found_or_founded(self._storage, self._name, ways(list(self._metrics.values())))
-        attributes = self._storage.get_study_user_attrs(self._study)
-        self._new = NewTrials(self._storage, self._study)
-        trials = self._new.read()
-        if STUDY not in attributes and not trials:  # new, or its beginning was cut short
-            if len(self._metrics) > 1:  # for the axes of Optuna's figures and its dashboard
-                own = optuna.load_study(study_name=self._name, storage=self._storage)
-                own.set_metric_names(list(self._metrics))
-            self._storage.set_study_user_attr(self._study, STUDY, dict(identity))
-            attributes = {STUDY: dict(identity)}
-        self.identity = self._same(attributes.get(STUDY), identity, left)
+    def _find(self, identity: Mapping[str, Any], left: Mapping[str, Callable[[Mapping[str, Any] | None], Any]]) -> None:
+        with self._told(), quiet():
+            self._study = found_or_founded(self._storage, self._name, ways(list(self._metrics.values())))
+            attributes = self._storage.get_study_user_attrs(self._study)
+            self._new = NewTrials(self._storage, self._study)
+            trials = self._new.read()
+        there = attributes.get(STUDY)
+        new = STUDY not in attributes and not trials  # or its beginning was cut short
+        if new or isinstance(there, dict):
+            identity = {**identity, **{name: decide(there) for name, decide in left.items()}}
+        with self._told(), quiet():
+            if new:
+                if len(self._metrics) > 1:  # for the axes of Optuna's figures and its dashboard
+                    own = optuna.load_study(study_name=self._name, storage=self._storage)
+                    own.set_metric_names(list(self._metrics))
+                self._storage.set_study_user_attr(self._study, STUDY, identity)
+                there = identity
+        self.identity = self._same(there, identity)
         self.widths = dict(attributes.get(self._widths, {}))
         self._known_widths = dict(self.widths)
         self._take_in(trials)
@@ -260,13 +270,13 @@ class Archive:
             with self._told():
                 self._claims.release()
 
-    def _same(self, there: Any, here: Mapping[str, Any], left: Collection[str]) -> dict[str, Any]:
+    def _same(self, there: Any, here: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(there, dict):
             raise ValueError(
                 f"storage must hold no study named {self._name} but one of this kind, got {self.place!r}, where "
                 "another program has written one; give another name"
             )
-        found = differences(there, {**here, **{name: there.get(name) for name in left}})
+        found = differences(there, here)
         if found:
             raise ValueError(
                 f"storage must hold this study or none, got {self.place!r}, which holds another: {'; '.join(found)}; "

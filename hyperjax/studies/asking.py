@@ -18,7 +18,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hyperjax.studies.distributions import Label, from_params, to_optuna, to_params
 from hyperjax.studies.space import Space
@@ -47,7 +47,8 @@ class Asked:
     >>> from hyperjax.studies.space import space
     >>> source = Asked("tpe", space(dropout=uniform(0.0, 0.5)), 24, 8, 0, "min")
     >>> while batch := source.ask():
-    ...     source.tell([(values["dropout"] - 0.3) ** 2 for values in batch])
+    ...     first = len(source.told)
+    ...     source.tell({first + n: (values["dropout"] - 0.3) ** 2 for n, values in enumerate(batch)})
     >>> len(source.told), bool(min(score for _, score in source.told) < 0.001)
     (24, True)
     """
@@ -69,68 +70,101 @@ class Asked:
         self._turns = turns or ({},)
         self._worst = [-math.inf if way == "max" else math.inf for way in each(direction)]
         self._distributions = to_optuna(space)
-        self._open: list[list[tuple[optuna.Trial, dict[str, Any]]]] = []  # batches that are not told, the oldest first
+        self._open: dict[int, tuple[optuna.Trial, dict[str, Any]]] = {}  # trials that are not told, the oldest first
+        self._standing: Mapping[int, tuple[float, int]] = {}  # those of them that have come as far
         self._batches = self._asked = 0
-        self._study = study_in_memory(direction)
+        self._direction, self._study = direction, study_in_memory(direction)
 
     def ask(self) -> list[dict[str, Any]]:
         """The values of the next batch; none when all trials were asked for or the sampler has stopped."""
         count = 0 if self._study.stopped else min(self._batch, self.total - self._asked)
         rng = np.random.default_rng([self._seed, self._batches])
         sampler = self._sampler
+        numbers = range(self._asked, self._asked + count)
         with quiet():
             self._study.sampler = self._built(sampler) if isinstance(sampler, str) else sampler
-            numbers = range(self._asked, self._asked + count)
-            batch = [self._again(number) if number in self._known else self._one(rng, number) for number in numbers]
+            seen = self._as_it_stands() if self._standing and sampler == "tpe" else self._study
+            batch = [
+                self._again(number) if number in self._known else self._one(rng, number, seen) for number in numbers
+            ]
         self._batches, self._asked = self._batches + 1, self._asked + count
-        self._open.append(batch)
+        self._open |= zip(numbers, batch, strict=True)
         return [values for _, values in batch]
 
-    def tell(self, scores: Sequence[float | Sequence[float]], pruned: Sequence[int | None] = ()) -> None:
-        """The scores of the oldest batch without, and the epochs at which those of them that were pruned had got them.
-
-        Of several metrics, a trial's score is one number each.
+    def tell(
+        self,
+        scores: Mapping[int, float | Sequence[float]],
+        pruned: Mapping[int, int] | None = None,
+        standing: Mapping[int, tuple[float, int]] | None = None,
+    ) -> None:
+        """What became of some trials.
 
         What diverged is told as infinitely bad, not as failed: TPE passes failed trials over, and would go on where
         training blows up; CMA-ES and NSGA-II wait until a generation is full of trials that did not fail. What was
         pruned is told as such, which TPE ranks behind the rest, later ones first; whoever passes those over hears of it
         as of any other.
+
+        Args:
+            scores, pruned: as in `Source`.
+            standing: as there. Optuna's TPE takes whatever goes on to be bad, and those are the ones that no verdict
+                found so: it sees them as pruned where they are.
         """
+        ended = pruned or {}
         with quiet():
-            batch = self._open.pop(0)
-            for (trial, values), score, epoch in zip(batch, scores, pruned or [None] * len(scores), strict=True):
+            for number, score in scores.items():
+                trial, values = self._open.pop(number)
                 given = list(np.atleast_1d(score).astype(float))
                 values_told = self._worst if any(map(math.isnan, given)) else given
-                if epoch is None or self._sampler in COMPLETE_ALONE:
+                if number not in ended or self._sampler in COMPLETE_ALONE:
                     self._study.tell(trial, values_told)
                 else:
-                    trial.report(values_told[0], epoch)
+                    trial.report(values_told[0], ended[number])
                     self._study.tell(trial, state=TrialState.PRUNED)
                 self.told.append((values, score))
+        self._standing = standing or {}
+
+    def _as_it_stands(self) -> optuna.Study:
+        """The study with trials that go on as if they had been pruned where they are, to draw from."""
+        there = {self._open[number][0].number: place for number, place in self._standing.items()}
+
+        def shown(trial: FrozenTrial) -> FrozenTrial:
+            if trial.number not in there:
+                return trial
+            score, epoch = there[trial.number]
+            own: dict[str, Any] = {"params": trial.params, "distributions": trial.distributions}
+            return create_trial(state=TrialState.PRUNED, intermediate_values={epoch: score}, value=score, **own)
+
+        seen = study_in_memory(self._direction)
+        seen.add_trials([shown(trial) for trial in self._study.get_trials(deepcopy=False)])
+        seen.sampler, self._study.sampler = self._study.sampler, optuna.samplers.RandomSampler(0)
+        return seen
 
     def _again(self, number: int) -> tuple[optuna.Trial, dict[str, Any]]:
         """A trial that is known."""
-        self._study.enqueue_trial(dict(self._known[number]))
-        trial = self._study.ask(self._distributions)
+        trial = self._same(self._known[number])
         return trial, from_params(self._space, trial.params)
 
-    def _one(self, rng: np.random.Generator, number: int) -> tuple[optuna.Trial, dict[str, Any]]:
-        """A trial that keeps the constraints.
+    def _one(self, rng: np.random.Generator, number: int, seen: optuna.Study) -> tuple[optuna.Trial, dict[str, Any]]:
+        """A trial that keeps the constraints, drawn from what is `seen` of the study.
 
         One that breaks them has failed, which no sampler learns from: so the rest is what it would draw within them.
         """
         given = self._turns[number % len(self._turns)]
         for _ in range(MOST_REFUSED):
             if given:
-                self._study.enqueue_trial(to_params(self._space, given))
-            trial = self._study.ask(self._distributions)
+                seen.enqueue_trial(to_params(self._space, given))
+            trial = seen.ask(self._distributions)
             values = from_params(self._space, trial.params)
             if self._space.constraints.broken(values) is None:
-                return trial, values
-            self._study.tell(trial, state=TrialState.FAIL)
+                return (trial if seen is self._study else self._same(trial.params)), values
+            seen.tell(trial, state=TrialState.FAIL)
         values = self._space.sample(rng, given)
-        self._study.enqueue_trial(to_params(self._space, values))
-        return self._study.ask(self._distributions), values
+        return self._same(to_params(self._space, values)), values
+
+    def _same(self, params: Mapping[str, Label]) -> optuna.Trial:
+        """A trial of the study with parameters that are known."""
+        self._study.enqueue_trial(dict(params))
+        return self._study.ask(self._distributions)
 
     def _built(self, name: str) -> BaseSampler:
         """A sampler for this batch; where there are generations, one is a batch."""

@@ -74,6 +74,7 @@ class Ending:
 
     Attributes:
         reason: why it ended, in words; None while it has not.
+        going: epochs of trials that have not ended.
     """
 
     def __init__(self, budget: Budget, min_gain: float | None, direction: str):
@@ -81,6 +82,7 @@ class Ending:
         self._sign = 1.0 if direction == "max" else -1.0
         self._begin, self._epochs = time.perf_counter(), 0.0
         self.reason: str | None = None
+        self.going = 0.0
 
     @property
     def in_batches(self) -> bool:
@@ -90,7 +92,7 @@ class Ending:
     @property
     def over(self) -> bool:
         """Whether no further batch is to begin."""
-        if self._epochs >= self._budget.epochs:
+        if self._epochs + self.going >= self._budget.epochs:
             self.stop(f"its {self._budget.epochs:g} epochs were spent")
         if self._late:
             self.stop(f"its {self._budget.seconds:g} seconds were over")

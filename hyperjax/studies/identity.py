@@ -23,28 +23,24 @@ def identity(
     seed: int,
     sampler: Any,
     pruner: str | None,
-    trials: int | None,
     batch: int | None,
     layout: str,
     width: int | None,
     metrics: Mapping[str, str],
     scientific: Sequence[str] = (),
     ahead: bool = False,
-    micro_batch_size: int | None = None,
 ) -> dict[str, Any]:
-    """What a study is, ready for JSON.
+    """What a study is, ready for JSON; beside it lies what is decided when it begins, see `Archive`.
 
     Args:
         task, space, seeds, seed, sampler: as in `study`.
         base: what everything outside the space is.
         pruner: as text.
-        trials: in all, where a pruner compares them all; else None, as there may be more of them another time.
         batch: trials of a round; None: all.
         layout, width: of the members, "auto" and None where the engine decides.
         metrics: as `Measures` has them.
         scientific: names whose values are compared.
         ahead: whether a batch is drawn while the one before it trains.
-        micro_batch_size: of the parts by which batch sizes share a program, where they do.
     """
     from optuna.distributions import distribution_to_json
 
@@ -64,11 +60,10 @@ def identity(
         "seeds": list(plan.seeds),
         "seed": seed,
         "sampler": sampler if isinstance(sampler, str) else type(sampler).__name__,
-        **({} if pruner is None else {"pruner": pruner, "trials": trials}),
+        **({} if pruner is None else {"pruner": pruner}),
         **({"ahead": True} if ahead else {}),
         **({"scientific": list(scientific)} if scientific else {}),
         "batch": batch,
-        "micro_batch_size": micro_batch_size,
         "layout": layout,
         "width": width,
     }

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from hyperjax.studies.ending import budget_of
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.sharing import in_parts, most_runs, shared_size
-from hyperjax.studies.space import Space, apart
+from hyperjax.studies.space import Space
+from hyperjax.studies.structural import apart
 from hyperjax.tasks import Task
 from hyperjax.training.lowering import group_key
 from hyperjax.training.members import recipe_of

@@ -13,7 +13,8 @@ from hyperjax.checks import one_number, one_of, positive_integer, whole_number
 from hyperjax.studies.constraints import MOST_DRAWS
 from hyperjax.studies.ordering import best_first
 from hyperjax.studies.ranges import Range
-from hyperjax.studies.space import Space, apart
+from hyperjax.studies.space import Space
+from hyperjax.studies.structural import apart
 from hyperjax.tasks import Task
 from hyperjax.tasks.task import require_task
 from hyperjax.training.cohort import Cohort, Copy

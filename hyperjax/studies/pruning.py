@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hyperjax.studies.pruners import RULES, Standing, is_optunas, pruner_of
+from hyperjax.studies.race import Race, ended_at
 from hyperjax.studies.ranges import Range
 from hyperjax.studies.space import Space
 from hyperjax.training.cohort import Cohort
@@ -48,6 +49,8 @@ class Pruning:
         self._members: dict[int, range] = {}  # of the cohort, by trial
         self._recalled: dict[int, tuple[Run, ...]] = {}  # trials that another process has trained
         self._before: dict[int, np.ndarray] = {}  # scores of the trials of batches that are over
+        self._states: dict[int, tuple[int, float]] = {}  # of the pruned ones that have one: its bytes, and the gain
+        self._begun, self._kept_at = time.monotonic(), dict[range, float]()  # when states of batches were kept last
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -62,8 +65,8 @@ class Pruning:
         assert self._cohort is not None
         return self._cohort
 
-    def recall(self, trials: range, runs: Sequence[tuple[Run, ...]], pruned: Mapping[int, int]) -> None:
-        """Take in a batch whose race is over, in another process.
+    def recall(self, trials: range, runs: Sequence[tuple[Run, ...]], pruned: Mapping[int, int]) -> Race:
+        """Take in a batch whose race is over, in another process; the race, to be gone through again.
 
         Args:
             trials: their numbers; runs: of each, one a seed.
@@ -75,24 +78,19 @@ class Pruning:
         found = np.full((len(rows), self._epochs), np.nan)
         for whole, row in zip(found, rows, strict=True):
             whole[: len(row)] = row
-        ended = [run.finished and not run.diverged for own in runs for run in own]
-        self._before |= zip(trials, self._means(trials, found, ended, self._epochs), strict=True)
+        lengths = [len(run.epochs) if run.finished and not run.diverged else None for own in runs for run in own]
+        self._before |= zip(trials, self._means(trials, found, lengths, self._epochs), strict=True)
+        return Race(trials, known=math.inf)
 
-    def race(
-        self, engine: Engine, trials: range, on_end: Callable[[int], None], store: CohortStore | None = None
-    ) -> dict[str, Any]:
-        """Train the trials of a batch, as far as they get.
+    def begin(self, engine: Engine, trials: range, store: CohortStore | None = None) -> Race:
+        """A race of the trials of a batch.
 
         Args:
-            engine: with the batch's recipes, made with our `segment_epochs`.
+            engine: with the batch's recipes, compiled, made with our `segment_epochs`.
             trials: their numbers.
-            on_end: called with how many trials have ended or were pruned since it was called last.
             store: where the batch is kept between its segments, and goes on from; None: nowhere. A pruner of Optuna's
                 remembers what it was told, so its races are kept nowhere.
-        Returns: how it was done.
         """
-        engine.compile()
-        begin = time.perf_counter()
         if self._cohort is None:
             self._cohort = Cohort(engine)
             members = range(len(self._cohort))
@@ -100,47 +98,66 @@ class Pruning:
             members = self._cohort.add(engine)
         firsts = range(members.start, members.stop, self._seeds)
         self._members |= {trial: range(at, at + self._seeds) for trial, at in zip(trials, firsts, strict=True)}
-        racing = list(trials)
         store = None if is_optunas(self._given) else store
-        judged = 0 if store is None else self._go_on(store, trials, members)
-        kept = time.monotonic()
+        return Race(trials, 0 if store is None else self._go_on(store, trials, members), store)
 
-        def look() -> None:
-            before = len(racing)
-            racing[:] = [trial for trial in racing if self._racing(trial)]
-            if len(racing) < before:
-                on_end(before - len(racing))
+    def advance(self, races: Sequence[Race], epochs: int | None = None) -> list[int]:
+        """Train all that race, side by side, and judge those of whom a verdict is due; which trials have left by then.
 
-        def keep() -> None:
-            nonlocal kept
-            if store is not None and time.monotonic() - kept > SECONDS_BETWEEN_STATES:  # when it is changes no result
-                told = {str(trial): self.pruned[trial] for trial in trials if trial in self.pruned}
-                store.save(self.cohort, members, {"judged": judged, "pruned": told})
-                kept = time.monotonic()
+        Args:
+            races: that are not over.
+            epochs: for as many, a multiple of our `segment_epochs`; None: until a verdict is due or a race ends, or
+                for a segment where one is kept.
+        """
+        if epochs is None:
+            kept = any(race.store is not None for race in races)
+            epochs = self.segment_epochs if kept else min(self._stop(race.epoch) - race.epoch for race in races)
+        here = {trial: race.epoch + epochs for race in races for trial in race.racing if trial in self._members}
+        if here:
+            self.cohort.advance({member: epoch for trial, epoch in here.items() for member in self.members(trial)})
+        left: list[int] = []
+        for race in races:
+            race.epoch += epochs
+            own = self._look(race)
+            if race.epoch in self.rungs and race.epoch > race.known and not race.over:
+                self._judge(race)
+                own += self._look(race)
+            if race.over and race.known < math.inf:
+                self._before |= zip(race.trials, self._scores(race.trials, self._epochs), strict=True)
+            if race.store is not None and not race.over:
+                self._keep(race)
+            elif race.known < math.inf:  # what is kept elsewhere is kept whole
+                self._make_room(race.left)
+            left += own
+        return sorted(left)
 
-        def advance(begin: int, end: float) -> None:
-            stops = range(begin + self.segment_epochs, int(min(end, self._epochs)), self.segment_epochs)
-            for epoch in stops if store is not None else ():
-                self.cohort.advance(epoch)
-                keep()
-            self.cohort.advance(end)
+    def standing(self, race: Race) -> dict[int, tuple[float, int]]:
+        """The scores of trials that are still in a race, and the epoch at which they have them."""
+        racing, epoch = race.racing, race.epoch
+        if not racing or epoch == 0:
+            return {}
+        rows = self._before if race.known == math.inf else dict(zip(racing, self._scores(racing, epoch), strict=True))
+        found = {trial: float(rows[trial][epoch - 1]) for trial in racing}
+        return {trial: (score, epoch) for trial, score in found.items() if math.isfinite(score)}
 
-        look()
-        for epoch in self.rungs:
-            if epoch <= judged:
-                continue
-            advance(judged, epoch)
-            look()
-            if racing:
-                self._judge(trials, racing, epoch)
-                look()
-            judged = epoch
-            keep()
-        advance(judged, math.inf)
-        look()
-        self._before |= zip(trials, self._scores(trials, self._epochs), strict=True)
-        self._make_room()
-        return engine.conditions(time.perf_counter() - begin)
+    def _stop(self, epoch: int) -> int:
+        """The next epoch at which a race that has come to one is judged or ends."""
+        end = math.ceil(self._epochs / self.segment_epochs) * self.segment_epochs
+        return min((rung for rung in self.rungs if rung > epoch), default=max(end, epoch + self.segment_epochs))
+
+    def _look(self, race: Race) -> list[int]:
+        """Who has left a race since it was looked at last."""
+        left: dict[int, int] = {}
+        for trial in race.racing:
+            epoch = self.pruned.get(trial)
+            if epoch is None and not self._racing(trial):
+                runs = self.runs_of(trial)
+                assert runs is not None
+                epoch = ended_at(runs, self.segment_epochs)
+            if epoch is not None and epoch <= race.epoch:
+                left[trial] = epoch
+        race.left |= left
+        return list(left)
 
     def _go_on(self, store: CohortStore, trials: range, members: range) -> int:
         """Put a batch where its store has it; the epoch at which it was judged last."""
@@ -150,6 +167,16 @@ class Pruning:
         self.pruned |= {int(trial): epoch for trial, epoch in told["pruned"].items()}
         self.cohort.hold([m for trial in trials if trial in self.pruned for m in self.members(trial)])
         return int(told["judged"])
+
+    def _keep(self, race: Race) -> None:
+        """Keep the states of a batch, now and then; when it is changes no result."""
+        assert race.store is not None
+        if time.monotonic() - self._kept_at.get(race.trials, self._begun) > SECONDS_BETWEEN_STATES:
+            told = {str(trial): self.pruned[trial] for trial in race.trials if trial in self.pruned}
+            members = range(self.members(race.trials[0]).start, self.members(race.trials[-1]).stop)
+            judged = max((rung for rung in self.rungs if rung <= race.epoch), default=0)
+            race.store.save(self.cohort, members, {"judged": max(judged, race.known), "pruned": told})
+            self._kept_at[race.trials] = time.monotonic()
 
     def runs_of(self, trial: int) -> tuple[Run, ...] | None:
         """A trial's runs, one a seed; None while it races."""
@@ -172,14 +199,24 @@ class Pruning:
         """A trial's runs among the cohort's members."""
         return self._members[trial]
 
+    def is_trained_here(self, trial: int) -> bool:
+        """Whether this process trains a trial, or has, and did not take it in as another one left it."""
+        return trial in self._members
+
     def has_state(self, trial: int) -> bool:
         """Whether a trial can be trained on."""
-        return trial in self._members and trial not in self.dropped
+        return self.is_trained_here(trial) and trial not in self.dropped
 
     def _racing(self, trial: int) -> bool:
-        return trial not in self.pruned and bool(self.cohort.moving(self.members(trial)))
+        """Whether a trial that is trained here would go on."""
+        here = self.is_trained_here(trial) and trial not in self.pruned
+        return here and bool(self.cohort.moving(self.members(trial)))
 
-    def _judge(self, trials: range, racing: Sequence[int], epoch: int) -> None:
+    def _judge(self, race: Race) -> None:
+        trials, epoch = race.trials, race.epoch
+        racing = [trial for trial in race.racing if self._racing(trial)]
+        if not racing:
+            return
         rows = self._before | dict(zip(trials, self._scores(trials, epoch), strict=True))
         scores = np.full((trials.stop, epoch), np.nan)
         for trial in range(trials.stop):  # where others train batches before this one, those are no numbers
@@ -207,43 +244,43 @@ class Pruning:
             found[trial] = any(self.cohort.diverged(member) for member in self.members(trial))
         return found
 
-    def _scores(self, trials: range, epochs: int) -> np.ndarray:
+    def _scores(self, trials: Sequence[int], epochs: int) -> np.ndarray:
         """f64[trials, epochs], means over seeds; a run that has ended stays at its last, one that diverged has none."""
         members = [member for trial in trials for member in self.members(trial)]
-        moving = set(self.cohort.moving(members))
-        ended = [member not in moving and not self.cohort.diverged(member) for member in members]
-        return self._means(trials, self.cohort.scores(members)[:, :epochs], ended, epochs)
+        cohort, moving = self.cohort, set(self.cohort.moving(members))
+        ended = [member not in moving and not cohort.diverged(member) for member in members]
+        lengths = [cohort.validations(m) if over else None for m, over in zip(members, ended, strict=True)]
+        return self._means(trials, cohort.scores(members)[:, :epochs], lengths, epochs)
 
-    def _means(self, trials: range, scores: np.ndarray, ended: Sequence[bool], epochs: int) -> np.ndarray:
-        """f64[trials, epochs] of scores [runs, at most so many epochs]; `ended` by themselves, without diverging."""
+    def _means(
+        self, trials: Sequence[int], scores: np.ndarray, lengths: Sequence[int | None], epochs: int
+    ) -> np.ndarray:
+        """f64[trials, epochs] of scores [runs, at most so many epochs]; `lengths` of runs that came to an end."""
         found = np.pad(scores, ((0, 0), (0, epochs - scores.shape[1])), constant_values=np.nan)
         for place, row in enumerate(found):
-            seen = np.flatnonzero(np.isfinite(row))
+            length = lengths[place]
             if (end := self.pruned.get(trials[place // self._seeds])) is not None:
                 row[end:] = np.nan
-            elif ended[place] and len(seen):
-                row[seen[-1] + 1 :] = row[seen[-1]]
+            elif length:
+                row[length:] = row[min(length, epochs) - 1]
         means: np.ndarray = found.reshape(len(trials), self._seeds, epochs).mean(1)
         return means
 
-    def _make_room(self) -> None:
-        """Drop the worst of the pruned trials that have a state, until the rest fits."""
-        cohort = self.cohort
-        here = [trial for trial in self.pruned if trial in self._members]
-        need = {trial: sum(map(cohort.bytes, self.members(trial))) for trial in here}
-        held = [trial for trial in here if need[trial]]
-        total = sum(need.values())
-
-        def worst(trial: int) -> tuple[bool, float, int]:
-            score = self._sign * float(np.mean([cohort.run(member).score for member in self.members(trial)]))
-            return (False, 0.0, -trial) if math.isnan(score) else (True, score, -trial)
-
-        for trial in sorted(held, key=worst) if total > self._kept else []:
+    def _make_room(self, trials: Iterable[int]) -> None:
+        """Count the states of those of some trials that were pruned, and drop the worst of all until the rest fits."""
+        cohort, states = self.cohort, self._states
+        for trial in trials:
+            if trial in self.pruned and trial not in states and trial not in self.dropped:
+                members = self.members(trial)
+                score = self._sign * float(np.mean([cohort.run(member).score for member in members]))
+                states[trial] = sum(map(cohort.bytes, members)), -math.inf if math.isnan(score) else score
+        total = sum(size for size, _ in states.values())
+        for trial in sorted(states, key=lambda trial: (states[trial][1], -trial)) if total > self._kept else []:
             if total <= self._kept:
                 break
             cohort.drop(self.members(trial))
             self.dropped.append(trial)
-            total -= need[trial]
+            total -= states.pop(trial)[0]
 
 
 def longest(space: Space, base: Recipe | None) -> int:

@@ -1,11 +1,10 @@
 """Rounds of a study: a batch of trials is asked for, trained as one population, and its scores told."""
 
 import contextlib
-import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,11 @@ import numpy as np
 
 from hyperjax.studies.ending import BudgetSpent, Ending
 from hyperjax.studies.measures import Measures
-from hyperjax.studies.plan import plan_of
+from hyperjax.studies.populations import Populations
 from hyperjax.studies.pruning import Pruning
+from hyperjax.studies.race import Race
 from hyperjax.studies.races import Races
+from hyperjax.studies.relay import relay
 from hyperjax.studies.samplers import Drawn, Source
 from hyperjax.studies.space import Space
 from hyperjax.studies.study import Trial
@@ -54,6 +55,8 @@ class Rounds:
         ahead: whether a batch is drawn while the one before it trains.
         total: trials in all for `progress`, 0 where that is not known; None: the source's.
         measures: what the source is told; None: the metric that ranks.
+        places: trials that race side by side: a batch begins as soon as so many places are free. None: each begins when
+            the one before it is over.
     """
 
     def __init__(
@@ -73,30 +76,34 @@ class Rounds:
         ahead: bool = False,
         total: int | None = None,
         measures: Measures | None = None,
+        places: int | None = None,
     ):
         self.values: list[dict[str, Any]] = []
         self.recipes: list[Recipe] = []
         self.runs: dict[int, Run] = {}  # by place: trials slowest, seeds fastest
         self.conditions: dict[str, Any] = {"programs": 0, "sampling_seconds": 0.0}
         self._task, self._space, self._base, self._source = task, space, base, source
-        self._seeds, self._batch, self._layout, self._width = seeds, batch, layout, width
-        self.width: int | None = None  # of the narrowest chunks that are compiled
-        self._pruning = pruning
+        self._seeds, self._batch, self._pruning = seeds, batch, pruning
+        segment_epochs = None if pruning is None else pruning.segment_epochs
+        widths = {} if archive is None else archive.widths
+        self._populations = Populations(task, space, base, seeds, layout, width, segment_epochs, widths)
         self._archive, self._ending, self._after = archive, ending, after
         self._drawing = ThreadPoolExecutor(1, "hyperjax-sampler") if ahead else None
         self._drawn: Future[list[dict[str, Any]]] | None = None  # the next batch, while this one trains
         self._waiting: deque[range] = deque()  # batches that were asked for while others train the one before
         self._total = source.total if total is None else total
         self._measures = Measures(task) if measures is None else measures
-        self._widths = {} if archive is None else archive.widths  # of chunks by structure; by "", of any other one
-        self._programs: set[int] = set()
-        self._judged: list[float] = []  # scores of the trials of batches that are over
-        self._room: dict[str, list[Recipe]] = {}  # what the programs of a structure must hold beside what was drawn
+        self._places = batch if places is None else places
+        self._left: set[int] = set()  # trials of a relay that have ended or were pruned by now
+        self._judged: dict[int, float] = {}  # scores of the trials of batches that are over
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Train until the source is dry, or something ends it; `progress` as in `study`."""
         with contextlib.suppress(BudgetSpent), self._drawing or contextlib.nullcontext():
-            self._run(progress)
+            if self._pruning is not None and self._places > self._batch:
+                self._relay(self._pruning, progress)
+            else:
+                self._run(progress)
 
     def _run(self, progress: Callable[[int, int], None] | None) -> None:
         compiled, ending, races = False, self._ending, None
@@ -111,22 +118,69 @@ class Rounds:
             if self._ended(trials):
                 del self.values[trials.stop :], self.recipes[trials.stop :]  # of batches behind it
                 break
-            if self._drawn is not None:  # a source does one thing at a time
-                wait([self._drawn])
-            self._source.tell([self._scores(trial) for trial in trials], [self.pruned_at(trial) for trial in trials])
+            self._tell(trials)
         if progress is not None and not compiled:  # all was there
             progress(len(self.recipes), self._total)
+
+    def _relay(self, pruning: Pruning, progress: Callable[[int, int], None] | None) -> None:
+        count, compiled = self._counted(0, progress), False
+
+        def begin() -> Race | None:
+            nonlocal compiled
+            if not self._has_more or (self._ending is not None and self._ending.over) or not (trials := self._next()):
+                return None
+            kept = [tuple(runs) for trial in trials if (runs := self._recalled(trial)) is not None]
+            if self._archive is not None and len(kept) == len(trials):
+                return pruning.recall(trials, kept, self._archive.pruned)
+            engine = self._compiled(trials.start, trials)
+            self._add(engine.conditions(0.0))
+            if not compiled:
+                compiled = True
+                count(0)
+            return pruning.begin(engine, trials, self._store(engine, trials))
+
+        def advance(races: Sequence[Race]) -> None:
+            start = time.perf_counter()
+            left = pruning.advance(races, pruning.segment_epochs)
+            if compiled:
+                self.conditions["train_seconds"] += time.perf_counter() - start
+            standing = {trial: place for race in races for trial, place in pruning.standing(race).items()}
+            self._tell(left, standing)
+            self._left.update(left)
+            for trial in left:
+                if pruning.is_trained_here(trial):
+                    self._keep(trial)
+            if self._ending is not None:
+                self._ending.count([run for trial in left for run in self._runs(trial) or ()])
+                self._ending.going = sum(race.epoch * len(race.racing) for race in races) * len(self._seeds)
+            if left:
+                count(len(left))
+
+        relay(self._places, self._batch, begin, advance, lambda race: self._look_on(race.trials))
+
+    def _tell(self, trials: Sequence[int], standing: Mapping[int, tuple[float, int]] | None = None) -> None:
+        """Tell the source of trials that have ended or were pruned, and where others stand."""
+        if self._drawn is not None:  # a source does one thing at a time
+            wait([self._drawn])
+        pruned = {trial: epoch for trial in trials if (epoch := self.pruned_at(trial)) is not None}
+        self._source.tell({trial: self._scores(trial) for trial in trials}, pruned, standing)
 
     def _ended(self, trials: range) -> bool:
         """Whether a batch was the last, for whatever reason but a dry source."""
         if self._ending is not None:
             self._ending.count([run for trial in trials for run in self._runs(trial) or ()])
-            if self._has_more:
-                self._judged += [self._score(trial) for trial in trials]
-                self._ending.judge(self._judged)
+        self._look_on(trials)
+        return self._ending is not None and self._ending.reason is not None
+
+    def _look_on(self, trials: range) -> None:
+        """See whether a batch that is over is the last."""
+        if self._archive is not None:
+            self._archive.forget_states(trials)
+        if self._ending is not None and self._has_more:
+            self._judged |= {trial: self._score(trial) for trial in trials}
+            self._ending.judge([self._judged[trial] for trial in sorted(self._judged)])
         if self._after is not None and self._after() and self._ending is not None:
             self._ending.stop("a callback ended it")
-        return self._ending is not None and self._ending.reason is not None
 
     @property
     def _more(self) -> bool:
@@ -152,10 +206,19 @@ class Rounds:
             costs=self._measures.costs(self.recipes[number], runs),
         )
 
+    def has_ended(self, number: int) -> bool:
+        """Whether a trial has ended by now, as the study goes; one that is gone through again knows of later ones."""
+        return self._places == self._batch or number in self._left
+
     @property
     def room(self) -> tuple[Recipe, ...]:
         """What the programs must hold: with it and the width, what comes later finds them compiled."""
-        return tuple(recipe for recipes in self._room.values() for recipe in recipes)
+        return self._populations.room
+
+    @property
+    def width(self) -> int | None:
+        """Of the narrowest chunks that were compiled."""
+        return self._populations.width
 
     def pruned_at(self, trial: int) -> int | None:
         """The epoch at which a trial was pruned."""
@@ -242,17 +305,22 @@ class Rounds:
         done = pruning.count
         if progress is not None and announce:
             progress(done, self._total)
-        states = None if self._archive is None else self._archive.states(trials.start, len(trials))
-        store = None if states is None else CohortStore(states)
-        if store is not None and not (store.exists() or self._at_stake(engine) > MOST_AT_STAKE):
-            store = None
-        self._add(pruning.race(engine, trials, self._counted(done, progress), store))
+        begin, count = time.perf_counter(), self._counted(done, progress)
+        race = pruning.begin(engine, trials, self._store(engine, trials))
+        while not race.over:
+            if left := pruning.advance([race]):
+                count(len(left))
+        self._add(engine.conditions(time.perf_counter() - begin))
         for trial in trials:
             self._keep(trial)
         if self._archive is not None:
-            if store is not None:
-                self._archive.forget_states()
             self._archive.release()
+
+    def _store(self, engine: Engine, trials: range) -> CohortStore | None:
+        """Where a race is kept, one that is long or was kept before."""
+        states = None if self._archive is None else self._archive.states(trials)
+        store = None if states is None else CohortStore(states)
+        return store if store is not None and (store.exists() or self._at_stake(engine) > MOST_AT_STAKE) else None
 
     def _recall(self, number: int) -> bool:
         """Whether a trial's runs are here, or else in the archive, from which they are taken."""
@@ -271,16 +339,17 @@ class Rounds:
         self, first: int, missing: list[int], progress: Callable[[int, int], None] | None, announce: bool
     ) -> None:
         """What a round lacks; or all of it where its chunks' states are kept, which go by the chunk."""
-        whole = list(range(first, len(self.recipes)))
-        states = None if self._archive is None else self._archive.states(first, len(whole))
-        trials = whole if states is not None and states.exists() else missing
+        whole = range(first, len(self.recipes))
+        states = None if self._archive is None else self._archive.states(whole)
+        trials = list(whole) if states is not None and states.exists() else missing
         shared = self._archive is not None and self._archive.shared
-        if shared and any(self._structure(trial) not in self._widths for trial in whole):
-            self._note_widths(self._engine(first, whole), whole)  # of the whole round, as if there were one worker
+        values = [self.values[trial] for trial in whole]
+        if shared and not all(map(self._populations.has_decided, values)):
+            self._populations.decide(self._engine(first, whole), values)  # of the whole round, as if by one worker
         engine = self._compiled(first, trials)
         checkpoint = None
         if self._archive is not None:
-            long = trials == whole and engine.seconds_at_stake > MOST_AT_STAKE
+            long = len(trials) == len(whole) and engine.seconds_at_stake > MOST_AT_STAKE
             if states is not None and (states.exists() or long):
                 checkpoint = Checkpoint(states, SEGMENTS_KEPT)
         if progress is not None and announce:
@@ -297,67 +366,33 @@ class Rounds:
 
         self._add(engine.run(on_run=gather, checkpoint=checkpoint).conditions)
         if self._archive is not None:
-            if checkpoint is not None:
-                self._archive.forget_states()
             self._archive.release()
 
     def _compiled(self, first: int, trials: Sequence[int]) -> Engine:
         """The engine of some trials, with how its chunks are cut kept before anything is trained so."""
         engine = self._engine(first, trials)
-        self._programs |= {id(group.trainer) for group in engine.groups}
-        self.conditions["programs"] = len(self._programs)
-        engine.compile()
-        self.width = min(group.width for group in engine.groups)
-        self._note_widths(engine, trials)
+        self._populations.compile(engine, [self.values[trial] for trial in trials])
+        self.conditions["programs"] = self._populations.count
         if self._archive is not None:
-            self._archive.put_widths(self._widths)
+            self._archive.put_widths(self._populations.widths)
         return engine
+
+    def _engine(self, first: int, trials: Sequence[int]) -> Engine:
+        """The population of some trials of the round that begins with the first."""
+        lone = self._batch >= self._source.total <= len(self.recipes) - first
+        together = None if lone else min(self._places, self._source.total)
+        values, recipes = [self.values[trial] for trial in trials], [self.recipes[trial] for trial in trials]
+        return self._populations.engine(values, recipes, together)
 
     @staticmethod
     def _at_stake(engine: Engine) -> float:
         """Seconds of a race that nobody loses, by its operations on one core."""
         return sum(group.trainer.seconds(one) for group in engine.groups for one in group.settings)
 
-    def _note_widths(self, engine: Engine, trials: Sequence[int]) -> None:
-        for group in engine.groups:
-            for place in group.places:
-                self._widths.setdefault(self._structure(trials[place // len(self._seeds)]), group.width)
-
     def _keep(self, number: int) -> None:
         """Have a trial written that has just ended."""
         if self._archive is not None and (trial := self.trial(number)) is not None:
             self._archive.put(trial, self.values[number])
-
-    def _structure(self, number: int) -> str:
-        return self._space.structure(self.values[number], self._base)
-
-    def _engine(self, first: int, trials: Sequence[int]) -> Engine:
-        """The population of some trials of the round that begins with the first.
-
-        All rounds have chunks of one width, so that nothing is compiled twice, and a run's last bits do not depend on
-        the round that it was in; a lone round those that suit it. A study that goes on has those that it began with.
-        """
-        structures = {self._structure(trial): self.values[trial] for trial in trials}
-        for name in structures.keys() - self._room.keys():
-            self._room[name] = self._space.room([structures[name]], self._base)
-        room = [recipe for name in structures for recipe in self._room[name]]
-
-        def planned() -> Engine:
-            known = [self._widths.get(self._structure(trial), self._widths.get("")) for trial in trials]
-            ways: dict[str, Any] = {"also": room, "layout": self._layout}
-            ways["width"] = known if self._width is None else self._width
-            if self._pruning is not None:
-                ways["segment_epochs"] = self._pruning.segment_epochs
-            return Engine(self._task, [self.recipes[trial] for trial in trials], self._seeds, **ways)
-
-        engine = planned()
-        lone = self._batch >= self._source.total <= len(self.recipes) - first
-        if self._width is not None or "" in self._widths or lone:
-            return engine
-        programs = plan_of(self._space, self._task, self._base).programs
-        share = max(math.ceil(self._batch * len(self._seeds) / max(programs, 1)), 1)
-        self._widths[""] = min(group.trainer.width(share) for group in engine.groups)
-        return planned()
 
     def _add(self, conditions: dict[str, Any]) -> None:
         """Those of a round: seconds add up, and the rest are alike in all."""

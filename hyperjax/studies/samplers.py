@@ -34,10 +34,18 @@ class Source(Protocol):
     def ask(self) -> list[dict[str, Any]]:
         """The values of the next batch; none at the end."""
 
-    def tell(self, scores: Sequence[float | Sequence[float]], pruned: Sequence[int | None] = ()) -> None:
-        """The scores of the oldest batch that has none, NaN for what diverged; and the epochs of pruned ones.
+    def tell(
+        self,
+        scores: Mapping[int, float | Sequence[float]],
+        pruned: Mapping[int, int] | None = None,
+        standing: Mapping[int, tuple[float, int]] | None = None,
+    ) -> None:
+        """What became of some trials, by number from 0.
 
-        Of several metrics, a score is one number each.
+        Args:
+            scores: of those that have ended, NaN for what diverged; of several metrics one number each.
+            pruned: the epochs of those of them that were pruned.
+            standing: scores of others that go on, and the epochs at which they have them.
         """
 
 
@@ -88,7 +96,12 @@ class Drawn:
         """The next ones."""
         return list(itertools.islice(self._values, self._batch))
 
-    def tell(self, scores: Sequence[float | Sequence[float]], pruned: Sequence[int | None] = ()) -> None:
+    def tell(
+        self,
+        scores: Mapping[int, float | Sequence[float]],
+        pruned: Mapping[int, int] | None = None,
+        standing: Mapping[int, tuple[float, int]] | None = None,
+    ) -> None:
         """Nothing follows from it."""
 
 

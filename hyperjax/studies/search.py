@@ -20,6 +20,7 @@ from hyperjax.studies.measures import Measures, check_several
 from hyperjax.studies.pruners import check_pruner, is_optunas, judges_batches_alone
 from hyperjax.studies.pruning import Pruning, longest
 from hyperjax.studies.ranges import Range
+from hyperjax.studies.relay import BATCHES, is_relayed
 from hyperjax.studies.reviving import Held
 from hyperjax.studies.roles import combinations, scientific_names
 from hyperjax.studies.rounds import Rounds, batch_for
@@ -111,7 +112,10 @@ def study(
             - any object of `optuna.pruners`, which compares with the batches before.
         batch: trials that are trained together before a sampler sees their scores. Smaller ones learn sooner, larger
             ones keep the hardware busy. None: all where scores change nothing, else what keeps this machine busy, and
-            at least a sixteenth of the trials.
+            at least a sixteenth of the trials. Where members train side by side ("vmap", on accelerators), a pruner
+            judges each batch by itself and the sampler does not think in generations, four batches race at a time (and
+            None is a quarter of that): as soon as enough trials were pruned or have ended for another batch to take
+            their places, it begins. The sampler then knows of those that race how good they are so far.
         ahead: True: a batch is drawn while the one before it trains, by the scores of all before that: drawing costs no
             time beside training that is longer, and what a batch teaches is used one batch later. For samplers that are
             slow (the Gaussian process) or hardware that leaves the processor idle.
@@ -207,29 +211,37 @@ def study(
     open_ended = trials is None and limit.given and not space.is_grid
     asked_trials, trials = trials, MOST_TRIALS if open_ended else trials
     looks_between = ending.in_batches or callbacks or (shared and pruner is not None)
+    relayed = is_relayed(task, sampler, pruner, layout, shared)
     at_once = sampler in BEFOREHAND and not is_optunas(pruner) and not looks_between
-    together = batch or (sys.maxsize if at_once else batch_for(64 if open_ended else trials or 64, layout))
+    busy = batch_for(64 if open_ended else trials or 64, layout)
+    together = batch or (-(-busy // BATCHES) if relayed else sys.maxsize if at_once else busy)
+    places = BATCHES * together if relayed else None
     pruning = None
     if pruner is not None:
         pruning = Pruning(pruner, longest(space, recipe), len(chosen), task.direction)
     archive, known = None, None
-    parts = shared_size(task, space, recipe, layout, most_runs(space, asked_trials, len(chosen), limit), limit)
+
+    def decided() -> int | None:
+        return shared_size(task, space, recipe, layout, most_runs(space, asked_trials, len(chosen), limit), limit)
+
     with contextlib.ExitStack() as held:
         if storage is not None:
             whole = None if together == sys.maxsize else together
-            raced = trials if whole is None and pruning is not None else None
-            race: dict[str, Any] = {
-                "pruner": None if pruning is None else pruning.conditions["pruner"],
-                "trials": raced,
-            }
+            told = None if pruning is None else pruning.conditions["pruner"]
             cut: dict[str, Any] = {"batch": whole, "layout": layout, "width": width, "ahead": ahead}
             asked_of: dict[str, Any] = {"metrics": metrics, "scientific": compared}
-            asked_of["micro_batch_size"] = parts
-            same = identity(task, space, recipe, chosen, int(seed), sampler, **race, **cut, **asked_of)
-            kept = (storage, name, folder, metrics, space, same, batch, layout, shared)
-            archive = held.enter_context(_archived(*kept))
+            same = identity(task, space, recipe, chosen, int(seed), sampler, told, **cut, **asked_of)
+            left = _left_open(same, decided, places, trials, whole, batch)
+            archive = held.enter_context(_archived(storage, name, folder, metrics, space, same, left, layout, shared))
             together, known = archive.identity["batch"] or sys.maxsize, archive.known
-            parts = archive.identity.get("micro_batch_size")
+            parts, places = archive.identity.get("micro_batch_size"), archive.identity.get("places")
+            if shared and places is not None:
+                raise ValueError(
+                    "shared must be False for a study that one worker began, since its batches race side by side, "
+                    f"got True for {archive.place!r}"
+                )
+        else:
+            parts = decided()
         if together == sys.maxsize and not at_once:  # begun without anything that looks between batches
             together = batch_for(64, layout)
         default = default_in_parts(space.default(recipe), parts)
@@ -240,7 +252,7 @@ def study(
             archive.put_asked(0 if open_ended else source.total)
         after = partial(_called, callbacks, lambda: result(tested=False)) if callbacks else None
         ways: dict[str, Any] = {"ending": ending, "after": after, "ahead": ahead, "total": 0 if open_ended else None}
-        ways["measures"] = measures
+        ways |= {"measures": measures, "places": places}
         rounds = Rounds(task, space, recipe, source, chosen, together, layout, width, pruning, archive, **ways)
         held = held.pop_all()
     named = sampler if isinstance(sampler, str) else type(sampler).__name__
@@ -251,7 +263,8 @@ def study(
         return source.total if ending.reason is None else len(rounds.recipes)
 
     def result(tested: bool = True, **conditions: Any) -> Study:
-        made = tuple(trial for number in range(len(rounds.recipes)) if (trial := rounds.trial(number)) is not None)
+        numbers = [number for number in range(len(rounds.recipes)) if tested or rounds.has_ended(number)]
+        made = tuple(trial for number in numbers if (trial := rounds.trial(number)) is not None)
         found = Study(
             task=task.name,
             space={name: text for name, text in space.described().items() if name in searched},
@@ -280,6 +293,7 @@ def study(
                 "sampler": named,
                 **({"ahead": True} if ahead else {}),
                 "batch": min(together, source.total),
+                **({} if places is None else {"places": places}),
                 **({} if pruning is None else pruning.conditions),
                 **({} if archive is None else {"storage": archive.place, "trials_kept_before": len(archive.kept)}),
             },
@@ -299,6 +313,31 @@ def study(
     return result()
 
 
+def _left_open(
+    same: Mapping[str, Any],
+    decided: Callable[[], int | None],
+    places: int | None,
+    trials: int | None,
+    whole: int | None,
+    batch: int | None,
+) -> dict[str, Callable[[Mapping[str, Any] | None], Any]]:
+    """What of a study stays as it was begun, whatever this call or this machine would do; see `Archive`."""
+
+    def raced(there: Mapping[str, Any] | None) -> int | None:
+        together = whole if there is None or batch is not None else there.get("batch")
+        return trials if together is None else None  # what a verdict compares, where all race as one batch
+
+    left: dict[str, Callable[[Mapping[str, Any] | None], Any]] = {
+        "micro_batch_size": lambda there: decided() if there is None else there.get("micro_batch_size"),
+        "places": lambda there: places if there is None else there.get("places"),
+    }
+    if batch is None:
+        left["batch"] = lambda there: whole if there is None else there.get("batch")
+    if "pruner" in same:
+        left["trials"] = raced
+    return left
+
+
 def _archived(
     storage: str | os.PathLike[str],
     name: str,
@@ -306,7 +345,7 @@ def _archived(
     metrics: Mapping[str, str],
     space: Space,
     same: dict[str, Any],
-    batch: int | None,
+    left: Mapping[str, Callable[[Mapping[str, Any] | None], Any]],
     layout: str,
     shared: bool,
 ) -> "Archive":
@@ -315,7 +354,6 @@ def _archived(
 
     if jax.process_count() > 1:
         raise ValueError(f"storage must be None in a job of several processes, got {storage!r}")
-    left = ("micro_batch_size", *(("batch",) if batch is None else ()))
     return Archive(storage, name, folder, metrics, space, same, left, resolved(layout), shared)
 
 

@@ -3,32 +3,23 @@
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from hyperjax import activations, losses, optimizers, schedules
 from hyperjax.checks import nearest, one_of
 from hyperjax.schedules import Length
 from hyperjax.studies.constraints import Constraints, Predicate
+from hyperjax.studies.governing import CHOICES, GOVERNORS, governed, numbers_read
 from hyperjax.studies.parts import MAPPINGS, owners, put_together, taken_apart
 from hyperjax.studies.ranges import Range, log_uniform, uniform
+from hyperjax.studies.structural import apart, worded
 from hyperjax.studies.widening import widest
 from hyperjax.tasks import Task
 from hyperjax.training.functional import Functional
 from hyperjax.training.recipe import Recipe
-
-_GOVERNORS = {  # what decides whether a field can matter, or how wide it makes a program
-    "momentum": "optimizer",
-    "optimizer_arguments": "optimizer",
-    "schedule_arguments": "schedule",
-    "warmup": "schedule",
-    "activation_arguments": "activation",
-    "label_smoothing": "loss",
-    "loss_arguments": "loss",
-}
 
 
 def space(
@@ -61,6 +52,7 @@ def space(
     ...     constraints={"small batches want small rates": "learning_rate <= batch_size / 320"},
     ... )
     Space(batch_size=[32, 128], learning_rate=numbers from 0.0001 to 1, log scale; small batches want small rates)
+    >>> from hyperjax import schedules
     >>> decay = {"schedule": schedules.cosine_decay, "init_value": log_uniform(1e-3, 1.0), "decay_steps": 100}
     >>> list(space(learning_rate=decay, warmup={"epochs": uniform(0, 2)}).searched)
     ['learning_rate.init_value', 'warmup.epochs']
@@ -157,7 +149,7 @@ class Space:
             at = {name: values[0] for name, values in alike.items()}
             points.append(at)
             for name, values in alike.items():
-                governor = _GOVERNORS.get(name.partition(".")[0], name)
+                governor = GOVERNORS.get(name.partition(".")[0], name)
                 settings = alike.get(governor, []) if governor != name else []
                 points += [at | {name: v, governor: s} for v in values for s in settings]
                 points += [] if settings else [at | {name: v} for v in values[1:]]
@@ -202,9 +194,11 @@ class Space:
         base = base or _usual()
 
         def matters(name: str) -> bool:
-            governor = _GOVERNORS.get(name.partition(".")[0])
-            readable = None if governor is None else _read(governor, values.get(governor, getattr(base, governor)))
-            return readable is None or _governed(name) is None or _governed(name) in readable
+            part, governor = governed(name), GOVERNORS.get(name.partition(".")[0])
+            if part is None or governor is None:
+                return True
+            readable = numbers_read(governor, values.get(governor, getattr(base, governor)))
+            return readable is None or part in readable
 
         return {name: value for name, value in values.items() if matters(name)}
 
@@ -213,20 +207,20 @@ class Space:
 
         Raises: ValueError such as for momentum in a space whose only optimizer is Adam.
         """
-        for name, part in ((name, _governed(name)) for name in self.entries):
+        for name, part in ((name, governed(name)) for name in self.entries):
             if part is None:
                 continue
-            governor = _GOVERNORS[name.partition(".")[0]]
+            governor = GOVERNORS[name.partition(".")[0]]
             if governor in self.entries:
                 choices = _ends(self.entries[governor])
             else:
-                choices = list(_CHOICES[governor]()) if base is None else [getattr(base, governor)]
-            read = [_read(governor, choice) for choice in choices]
+                choices = list(CHOICES[governor]()) if base is None else [getattr(base, governor)]
+            read = [numbers_read(governor, choice) for choice in choices]
             if all(numbers is not None and part not in numbers for numbers in read):
                 known = dict.fromkeys(n for numbers in read for n in numbers or ())
                 listed = f"can read {', '.join(known)}" if known else "reads nothing"
                 raise ValueError(
-                    f"{name} must be left out, since {governor} {_text(choices)} {listed}, "
+                    f"{name} must be left out, since {governor} {worded(choices)} {listed}, "
                     f"got {self.entries[name]}{nearest(part, known)}"
                 )
 
@@ -285,7 +279,7 @@ class Space:
 
     def described(self) -> dict[str, str]:
         """Each name with what it may be, as text."""
-        return {name: _text(entry) for name, entry in self.entries.items()}
+        return {name: worded(entry) for name, entry in self.entries.items()}
 
 
 @functools.cache
@@ -294,68 +288,9 @@ def _usual() -> Recipe:
     return Recipe()
 
 
-def _text(entry: Any) -> str:
-    if isinstance(entry, list):
-        return ", ".join(map(_text, entry))
-    return str(getattr(entry, "__name__", entry)) if callable(entry) else str(entry)
-
-
 def _ends(entry: Any) -> list[Any]:
     """All choices, or both ends of a range."""
     return [entry.low, entry.high] if isinstance(entry, Range) else entry if isinstance(entry, list) else [entry]
-
-
-def apart(name: str, value: Any) -> Any:
-    """What of a value is structure, so that recipes which differ in it cannot share a program."""
-    head = name.partition(".")[0]
-    if head in ("batch_size", "micro_batches", "micro_batch_size", "precision", "rematerialize", "model"):
-        return value
-    if head == "optimizer":
-        return value if callable(value) else None
-    if head == "optimizer_arguments" and isinstance(value, bool | int | str) and name.count(".") == 1:
-        return value  # of a factory; of a named rule it only makes a point more; of a schedule's own numbers none
-    if name in ("hyperparameters", "optimizer_arguments"):
-        return sorted(value) if isinstance(value, Mapping) else None
-    return value is None if name in ("activation", "dropout") else None
-
-
-def structural(values: Mapping[str, Any]) -> dict[str, str]:
-    """What of a sample sets its program apart, for a reader.
-
-    >>> structural({"optimizer": "adam", "batch_size": 32, "dropout": 0.1})
-    {'batch_size': '32'}
-    """
-    found = {name: apart(name, value) for name, value in values.items()}
-    return {name: _text(value) for name, value in found.items() if value is not None and value is values[name]}
-
-
-def _governed(name: str) -> str | None:
-    """The number that a name stands for, where another field decides whether it is read."""
-    head, *inside = name.split(".")
-    if head in ("momentum", "label_smoothing"):
-        return head
-    return inside[0] if inside and head in _GOVERNORS and head in MAPPINGS else None
-
-
-def _read(governor: str, choice: Any) -> list[str] | None:
-    """The numbers that an optimizer, a schedule or a loss reads; None where that is not known here."""
-    if not isinstance(choice, str) or choice not in _CHOICES[governor]():
-        return None
-    if governor == "optimizer":
-        return [*optimizers.numbers(choice), *optimizers.choices(choice)]
-    if governor == "activation":
-        return list(activations.NUMBERS.get(choice, {}))
-    if governor == "schedule":
-        return list(schedules.SHAPES[choice].arguments)
-    return [row.number.name for table in losses.LOSSES.values() if (row := table.get(choice)) and row.number]
-
-
-_CHOICES: dict[str, Callable[[], Iterable[str]]] = {
-    "optimizer": optimizers.names,
-    "activation": lambda: activations.TABLE,
-    "schedule": lambda: schedules.SHAPES,
-    "loss": lambda: dict.fromkeys(name for table in losses.LOSSES.values() for name in table),
-}
 
 
 def _nested(values: Mapping[str, Any], base: Recipe) -> dict[str, Any]:

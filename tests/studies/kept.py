@@ -46,10 +46,10 @@ def alike(one, other):
 
 
 def stopped(count, task, space=SPACE, **asked):
-    """What is left of a study that Ctrl-C ends after so many trials."""
+    """What is left of a study that Ctrl-C ends after so many trials, or the first after them that end together."""
 
     def stop(done, _):
-        if done == count:
+        if done >= count:
             raise KeyboardInterrupt
 
     try:

@@ -34,10 +34,15 @@ def bowl(values):
     return (np.log10(values["learning_rate"]) + 2) ** 2 / 4 + float(np.sum((np.array(numbers) - 0.3) ** 2))
 
 
+def numbered(source, scores):
+    """The scores of the oldest trials that have none, by number."""
+    return dict(enumerate(scores, len(source.told)))
+
+
 def gone_through(sampler, space, score, total, batch, seed=0, direction="min"):
     source = Asked(sampler, space, total, batch, seed, direction)
     while values := source.ask():
-        source.tell([score(v) for v in values])
+        source.tell(numbered(source, [score(v) for v in values]))
     return source.told
 
 
@@ -70,7 +75,7 @@ def test_a_study_is_gone_through_again_from_its_scores_and_goes_on(sampler):
     source = Asked(sampler, NUMBERS, 40, 8, 0, "min")
     for first in range(0, 24, 8):
         assert source.ask() == [values for values, _ in table[first : first + 8]]
-        source.tell([score for _, score in table[first : first + 8]])
+        source.tell(numbered(source, [score for _, score in table[first : first + 8]]))
     assert source.ask() == [values for values, _ in table[24:32]]
 
 
@@ -92,7 +97,7 @@ def test_every_score_of_a_batch_counts(sampler):
         source = Asked(sampler, NUMBERS, 80, 16, 0, "min")
         for number in range(3):
             scores = [bowl(v) for v in source.ask()]
-            source.tell([*scores[:-1], last if number == 1 else scores[-1]])
+            source.tell(numbered(source, [*scores[:-1], last if number == 1 else scores[-1]]))
         return source.ask()
 
     assert fourth_batch(-100.0) != fourth_batch(100.0)

@@ -7,6 +7,7 @@ import hyperjax as hj
 from hyperjax.studies.asking import Asked
 from hyperjax.studies.samplers import draw
 from hyperjax.training.mapping import Population
+from tests.studies.test_asking import numbered
 from tests.training.made import classes
 
 
@@ -54,7 +55,9 @@ def test_samplers_of_optuna_keep_them(sampler):
     source = Asked(sampler, made(small_rates=narrow), 48, 16, 0, "min")
     while batch := source.ask():
         assert all(map(narrow, batch))
-        source.tell([-v["learning_rate"] for v in batch])  # the best lies at the constraint, and so do the proposals
+        source.tell(
+            numbered(source, [-v["learning_rate"] for v in batch])
+        )  # the best lies at the constraint, and so do the proposals
     assert len(source.told) == 48
 
 

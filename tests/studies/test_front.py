@@ -19,6 +19,7 @@ from hyperjax.studies.measures import Measures
 from hyperjax.studies.reading import StudyReader
 from hyperjax.studies.study import Study, Trial
 from tests.studies.kept import alike, stopped
+from tests.studies.test_asking import numbered
 from tests.training.made import classes
 
 NAMES = ["accuracy", "parameters", "loss", "epochs", "flops"]
@@ -103,7 +104,7 @@ def two_bowls(x):
 def searched(sampler, seed, trials):
     source = Asked(sampler, NUMBERS, trials, 16, seed, ["min", "min"])
     while values := source.ask():
-        source.tell([two_bowls(np.array(list(row.values()))) for row in values])
+        source.tell(numbered(source, [two_bowls(np.array(list(row.values()))) for row in values]))
     return [scores for _, scores in source.told]
 
 
@@ -132,7 +133,7 @@ def test_what_diverged_is_told_as_bad_by_every_metric():
 
     source = Asked(Telling(seed=0), NUMBERS, 3, 3, 0, ["max", "min", "min"])
     source.ask()
-    source.tell([(0.5, 3.0, 1.0), (math.nan, math.nan, math.nan), (0.5, 3.0, math.nan)])
+    source.tell(numbered(source, [(0.5, 3.0, 1.0), (math.nan, math.nan, math.nan), (0.5, 3.0, math.nan)]))
     worst = ("COMPLETE", [-math.inf, math.inf, math.inf])
     assert told == [("COMPLETE", [0.5, 3.0, 1.0]), worst, worst]
 
@@ -165,7 +166,7 @@ def test_the_sampler_was_told_all_metrics(kept):
         batch = study.trials[first : first + 5]
         asked = source.ask()
         assert [row["learning_rate"] for row in asked] == [trial.values["learning_rate"] for trial in batch]
-        source.tell([study.scores_of(trial) for trial in batch])
+        source.tell(numbered(source, [study.scores_of(trial) for trial in batch]))
 
 
 def test_optuna_reads_the_same_values(kept):

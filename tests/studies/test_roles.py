@@ -25,7 +25,7 @@ def asked(sampler, trials=30, batch=6):
     source = source_of(sampler, SPACE, trials, batch, 0, "min", turns=TURNS)
     found = []
     while values := source.ask():
-        source.tell([abs(each["learning_rate"] - 0.1) for each in values])
+        source.tell({len(found) + n: abs(each["learning_rate"] - 0.1) for n, each in enumerate(values)})
         found += values
     return found
 

@@ -117,7 +117,7 @@ def test_drawn_ahead_a_batch_knows_the_scores_of_all_but_the_last(tmp_path):
     batches = [source.ask(), source.ask()]
     while batches:
         rates += [values["learning_rate"] for values in batches.pop(0)]
-        source.tell([trial.score for trial in study.trials[told : told + 4]])
+        source.tell({trial.number: trial.score for trial in study.trials[told : told + 4]})
         told += 4
         if drawn := source.ask():
             batches.append(drawn)
