@@ -8,8 +8,9 @@
 Digits by an MLP 64-128-128-10 (20 epochs) and by a CNN with two norms (8 epochs); searched are optimizer, rate,
 schedule, decay, dropout, activation and batch size (see `searched.py`). Contenders: Optuna's TPE and Hyperband over a
 PyTorch function, a process on each core; a vmapped Flax loop with random search, a program for each batch size; and
-ours by random search, TPE, TPE with Hyperband, the same with a quarter of the trials and its best ones trained again on
-fresh seeds (`hj.studies.confirm`), and population based training (a quarter of the trials as members; it has an answer
+ours by random search, TPE, TPE with Hyperband, the same with a quarter of the trials and its best eight trained again on
+fresh seeds (`hj.studies.confirm`), a quarter of the trials by successive halving and its best four, as many as the command
+takes, and population based training (a quarter of the trials as members; it has an answer
 at its end alone, its best member's last recipe, and the weights that it found are told apart).
 
 Each search is a process alone on the machine, with no compiled program from before, and has equally many trials but
@@ -44,7 +45,7 @@ from searched import BATCHES, EPOCHS, PARTS, Setting
 
 PEER = "optuna"  # whose final answer is to be reached
 GOALS = {"mlp": 0.2, "cnn": 0.5}  # share of the peer's time
-CONFIRMED = (8, 4)  # trials that are trained again, and fresh seeds: half of them rank, as many measure
+FRESH = 4  # seeds of trials that are trained again: half of them rank, as many measure
 MOST_OVERHEAD = 0.15  # sampling and storage, of all of ours
 ONE_IMAGE = 1 / 180  # of the test set
 FIRST_JUDGING_SEED = 1000
@@ -74,10 +75,10 @@ def by_us(sampler: str, pruner: str | None, setting: Setting) -> None:
     study(sampler, pruner, setting)
 
 
-def by_us_confirmed(setting: Setting) -> None:
+def by_us_confirmed(pruner: str, top: int, setting: Setting) -> None:
     from search_ours import study
 
-    study("tpe", "hyperband", setting._replace(trials=-(-setting.trials // 4)), *CONFIRMED)
+    study("tpe", pruner, setting._replace(trials=-(-setting.trials // 4)), top, FRESH)
 
 
 def by_population(setting: Setting) -> None:
@@ -92,7 +93,14 @@ CONTENDERS = {
     "random": Contender("HyperJAX random", "hyperjax", lambda setting: by_us("random", None, setting)),
     "tpe": Contender("HyperJAX TPE", "hyperjax", lambda setting: by_us("tpe", None, setting)),
     "hyperband": Contender("HyperJAX TPE + Hyperband", "hyperjax", lambda setting: by_us("tpe", "hyperband", setting)),
-    "confirmed": Contender("HyperJAX TPE + Hyperband, confirmed", "hyperjax", by_us_confirmed),
+    "confirmed": Contender(
+        "HyperJAX TPE + Hyperband, confirmed", "hyperjax", lambda setting: by_us_confirmed("hyperband", 8, setting)
+    ),
+    "halved": Contender(
+        "HyperJAX TPE + halving, confirmed",
+        "hyperjax",
+        lambda setting: by_us_confirmed("successive_halving", 4, setting),
+    ),
     "population": Contender("HyperJAX population based", "hyperjax", by_population),
 }
 
@@ -225,7 +233,7 @@ def table(task: str, searches: Mapping[str, list[Search]], worth: Mapping[str, f
 def verdicts(task: str, record: Mapping[str, Any]) -> list[tuple[str, float, float, bool]]:
     """The goals: what, measured, wanted at most, met."""
     found = []
-    for name in ("random", "tpe", "hyperband", "confirmed", "population"):
+    for name in ("random", "tpe", "hyperband", "confirmed", "halved", "population"):
         if name not in record:
             continue
         if PEER in record:
@@ -233,7 +241,7 @@ def verdicts(task: str, record: Mapping[str, Any]) -> list[tuple[str, float, flo
                 pairs = zip(record[name][kind], record[PEER]["seconds"], strict=True)
                 share = statistics.median(mine / theirs for mine, theirs in pairs)
                 found.append((f"{task}, {name}: share of the peer's time until {words}", share, GOALS[task]))
-        if name not in ("confirmed", "population"):
+        if name not in ("confirmed", "halved", "population"):
             share = statistics.median(record[name]["overhead"])
             found.append((f"{task}, {name}: share of sampling and storage", share, MOST_OVERHEAD))
     return [(title, value, wanted, value <= wanted) for title, value, wanted in found]
