@@ -8,10 +8,10 @@
 Digits by an MLP 64-128-128-10 (20 epochs) and by a CNN with two norms (8 epochs); searched are optimizer, rate,
 schedule, decay, dropout, activation and batch size (see `searched.py`). Contenders: Optuna's TPE and Hyperband over a
 PyTorch function, a process on each core; a vmapped Flax loop with random search, a program for each batch size; and
-ours by random search, TPE, TPE with Hyperband, the same with a quarter of the trials and its best eight trained again on
-fresh seeds (`hj.studies.confirm`), a quarter of the trials by successive halving and its best four, as many as the command
-takes, and population based training (a quarter of the trials as members; it has an answer
-at its end alone, its best member's last recipe, and the weights that it found are told apart).
+ours by random search, TPE, TPE with Hyperband, the same with a quarter of the trials and its best eight trained again
+on fresh seeds (`hj.studies.confirm`), a quarter of the trials by successive halving and its best four, which is what
+the command takes, and population based training (a quarter of the trials as members; it has an answer at its end alone,
+its best member's last recipe, and the weights that it found are told apart).
 
 Each search is a process alone on the machine, with no compiled program from before, and has equally many trials but
 where it is said. It tells a recipe when that is the best so far by one seed's accuracy on validation; the clock runs
