@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="of a trial; 20 if left out")
     parser.add_argument("--repeats", type=int, help="of each study; 3 if left out")
     parser.add_argument("--judging-seeds", type=int, help="of each winner; 8 if left out")
-    parser.add_argument("--quick", action="store_true", help="64 trials of three epochs, by chance and halving, once")
+    parser.add_argument("--quick", action="store_true", help="128 trials of three epochs, by chance and halving, once")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there")
     given = parser.parse_args()
     usual = {"trials": (512, 128), "epochs": (20, 3), "repeats": (3, 1), "judging_seeds": (8, 1)}

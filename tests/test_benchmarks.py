@@ -188,3 +188,13 @@ def test_workers(tmp_path):
     (one,), (two,) = record["rates"]["1"], record["rates"]["2"]
     assert record["goal"]["measured"] == pytest.approx(two / one) and one > 0
     assert f"two workers to one: {two / one:.2f}" in printed
+
+
+@pytest.mark.slow
+def test_places(tmp_path):
+    printed, record = told(tmp_path, "places.py", "--quick")
+    assert "times as fast by a relay" in printed and "of the places at work" in printed
+    (batches,), (relay,) = record["random, successive_halving"]["ways"].values()
+    # Two batches of 64 go through three epochs, two thirds of them idle behind the first; a relay takes those anew.
+    assert batches["blocks"] == 6 and batches["busy"] == pytest.approx((64 + 21 + 21) / (3 * 64))
+    assert relay["blocks"] < 6 and relay["busy"] > batches["busy"]

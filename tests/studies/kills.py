@@ -24,6 +24,7 @@ WAYS = {
     "random": {"sampler": "random"},
     "tpe": {"sampler": "tpe", "batch": 8},
     "vmap": {"sampler": "tpe", "batch": 12, "layout": "vmap", "seeds": 2},
+    "relay": {"sampler": "tpe", "batch": 4, "layout": "vmap", "pruner": "successive_halving"},
 }
 EXAMPLES, LONG = 30_000, {"epochs": 8}  # a twentieth of a second a trial
 
