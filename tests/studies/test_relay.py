@@ -1,6 +1,7 @@
 """Side by side, places that came free are taken by later batches, and nobody's result or verdict changes by that."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -11,6 +12,7 @@ from hyperjax.studies import StudyInterrupted
 from hyperjax.studies.asking import Asked
 from hyperjax.studies.pruners import hyperband, median, patience, successive_halving, threshold
 from hyperjax.studies.pruning import Pruning
+from hyperjax.studies.race import ended_at
 from hyperjax.studies.relay import is_relayed
 from hyperjax.training.chunk import Block
 from tests.studies.kept import SPACE as WILD
@@ -111,6 +113,21 @@ def test_wherever_it_is_stopped(tmp_path, recipe):
         assert alike(hj.study(line(), LONG, storage=folder, **asked), plain), count
 
 
+def test_a_trial_that_has_ended_stays_at_its_last_score_and_leaves_with_its_segment():
+    pruning = Pruning(successive_halving(), 5, 1, "max")
+    nan = float("nan")
+    scores = np.array([[0.5, 0.6, nan, nan], [0.5, 0.6, nan, nan], [0.5, 0.6, nan, nan]])
+    found = pruning._means([0, 1, 2], scores, [2, 3, None], 5)
+    np.testing.assert_array_equal(found[0], [0.5, 0.6, 0.6, 0.6, 0.6])
+    np.testing.assert_array_equal(found[1:], [[0.5, 0.6, nan, nan, nan]] * 2)  # whose last score is none; still racing
+
+    def run(epochs, diverged=False):
+        return SimpleNamespace(epochs=np.array(epochs), diverged=diverged)
+
+    assert [ended_at([run([1, 2, 2.5])], segment) for segment in (1, 2, 3)] == [3, 4, 3]
+    assert ended_at([run([1.0, 2.0]), run([1.0], diverged=True)], 1) == ended_at([run([1.0], diverged=True)], 1) == 2
+
+
 @pytest.mark.slow
 def test_races_go_on_from_states_that_were_kept(plain, tmp_path, monkeypatch):
     monkeypatch.setattr("hyperjax.studies.pruning.SECONDS_BETWEEN_STATES", 0.0)
@@ -191,6 +208,8 @@ def test_a_batch_drawn_ahead_and_one_that_ends_the_study(task):
     assert epochs.conditions["ended"] == "its 60 epochs were spent" and epochs.epochs_saved[0] > 0
     spent = epochs.epochs_saved[1] - epochs.epochs_saved[0]
     assert 60 <= spent < 60 + 4 * BATCH * EPOCHS
+    first = hj.study(task, SPACE, pruner="hyperband", budget="12 epochs", **ASKED)  # spent by those who race
+    assert len(first.trials) == 4 * BATCH
 
 
 def test_progress_counts_who_has_left_and_pruned_trials_are_revived(task, full):
