@@ -107,7 +107,7 @@ def test_wherever_it_is_stopped(tmp_path, recipe):
     assert recipe is None or any(
         run.steps_done < run.total_steps and run.finished for t in plain.trials for run in t.runs
     )
-    for count in range(1, 40, 3):
+    for count in range(1, 40, 6):
         folder = tmp_path / str(count)
         stopped(count, line(), LONG, storage=folder, **asked)
         assert alike(hj.study(line(), LONG, storage=folder, **asked), plain), count
