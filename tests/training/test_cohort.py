@@ -138,7 +138,7 @@ def test_side_by_side_in_blocks_of_one_width(task):
         same(run, alone)
 
 
-@pytest.mark.parametrize("change", [{}, {"batch_ramp": {"epochs": [1, 3]}}], ids=["plain", "ramp"])
+@pytest.mark.parametrize("change", [{}, pytest.param({"batch_ramp": {"epochs": [1, 3]}}, marks=pytest.mark.slow)])
 def test_whoever_began_at_another_epoch_shares_a_block(task, monkeypatch, change):
     recipes = [recipe.replace(batch_size=10, epochs=4, **change) for recipe in RECIPES[:3]]
     ways = {"layout": "vmap", "width": 6}
