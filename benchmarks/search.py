@@ -298,6 +298,9 @@ def compare(names: Sequence[str], tasks: Sequence[str], given: argparse.Namespac
                             del searches[name]
                 console.print(f"{task}: repeat {repeat + 1} of {given.repeats} done", style="dim", highlight=False)
             told = {key(a.recipe): a.recipe for own in searches.values() for search in own for a in search.answers}
+            if not told:
+                console.print(f"{task}: nobody had an answer, there is nothing to compare", highlight=False)
+                continue
             worth = dict(zip(told, judge(task, data, list(told.values()), epochs, given.judging_seeds), strict=True))
             console.print(
                 f"{task}: {given.trials} trials of {epochs} epochs; {len(told)} answers, "
