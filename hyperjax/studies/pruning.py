@@ -50,7 +50,6 @@ class Pruning:
         self._recalled: dict[int, tuple[Run, ...]] = {}  # trials that another process has trained
         self._before: dict[int, np.ndarray] = {}  # scores of the trials of batches that are over
         self._states: dict[int, tuple[int, float]] = {}  # of the pruned ones that have one: its bytes, and the gain
-        self._begun, self._kept_at = time.monotonic(), dict[range, float]()  # when states of batches were kept last
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -122,11 +121,11 @@ class Pruning:
             if race.epoch in self.rungs and race.epoch > race.known and not race.over:
                 self._judge(race)
                 own += self._look(race)
-            if race.over and race.known < math.inf:
+            if race.over and not race.is_recalled:
                 self._before |= zip(race.trials, self._scores(race.trials, self._epochs), strict=True)
             if race.store is not None and not race.over:
                 self._keep(race)
-            elif race.known < math.inf:  # what is kept elsewhere is kept whole
+            elif not race.is_recalled:  # what is kept elsewhere is kept whole
                 self._make_room(race.left)
             left += own
         return sorted(left)
@@ -136,7 +135,7 @@ class Pruning:
         racing, epoch = race.racing, race.epoch
         if not racing or epoch == 0:
             return {}
-        rows = self._before if race.known == math.inf else dict(zip(racing, self._scores(racing, epoch), strict=True))
+        rows = self._before if race.is_recalled else dict(zip(racing, self._scores(racing, epoch), strict=True))
         found = {trial: float(rows[trial][epoch - 1]) for trial in racing}
         return {trial: (score, epoch) for trial, score in found.items() if math.isfinite(score)}
 
@@ -171,12 +170,12 @@ class Pruning:
     def _keep(self, race: Race) -> None:
         """Keep the states of a batch, now and then; when it is changes no result."""
         assert race.store is not None
-        if time.monotonic() - self._kept_at.get(race.trials, self._begun) > SECONDS_BETWEEN_STATES:
+        if time.monotonic() - race.kept_at > SECONDS_BETWEEN_STATES:
             told = {str(trial): self.pruned[trial] for trial in race.trials if trial in self.pruned}
             members = range(self.members(race.trials[0]).start, self.members(race.trials[-1]).stop)
             judged = max((rung for rung in self.rungs if rung <= race.epoch), default=0)
             race.store.save(self.cohort, members, {"judged": max(judged, race.known), "pruned": told})
-            self._kept_at[race.trials] = time.monotonic()
+            race.kept_at = time.monotonic()
 
     def runs_of(self, trial: int) -> tuple[Run, ...] | None:
         """A trial's runs, one a seed; None while it races."""

@@ -1,6 +1,7 @@
 """A race: a batch of trials on its way from verdict to verdict."""
 
 import math
+import time
 from collections.abc import Sequence
 
 from hyperjax.training.cohort_store import CohortStore
@@ -19,11 +20,18 @@ class Race:
     Attributes:
         epoch: that those have come to which are still in it, counted from the beginning of the race.
         left: the others, with the epochs at which they were pruned or had ended.
+        kept_at: when its states were kept last, or it began, by a clock that decides no result.
     """
 
     def __init__(self, trials: range, known: float = 0, store: CohortStore | None = None):
         self.trials, self.known, self.store = trials, known, store
         self.epoch, self.left = 0, dict[int, int]()
+        self.kept_at = time.monotonic()
+
+    @property
+    def is_recalled(self) -> bool:
+        """Whether it is gone through again from its records, and nothing is trained."""
+        return self.known == math.inf
 
     @property
     def racing(self) -> list[int]:

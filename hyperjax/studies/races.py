@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from hyperjax.studies.pruning import Pruning
+from hyperjax.studies.race import Race
 from hyperjax.training.record import Run
 
 if TYPE_CHECKING:
@@ -48,12 +49,15 @@ class Races:
         """Whether a batch's race is over; one that is wholly kept is taken in."""
         if self._pruning.is_over(trials):
             return True
+        return self.recall(trials) is not None
+
+    def recall(self, trials: range) -> Race | None:
+        """The race of a batch that is wholly kept, which is taken in; None of any other one."""
         recalled = [self._recalled(trial) for trial in trials]
         kept = [tuple(runs) for runs in recalled if runs is not None]
         if self._archive is None or len(kept) < len(trials):
-            return False
-        self._pruning.recall(trials, kept, self._archive.pruned)
-        return True
+            return None
+        return self._pruning.recall(trials, kept, self._archive.pruned)
 
     def _is_free(self, trials: range) -> bool:
         """Whether a batch is still to be raced, and this worker has it."""

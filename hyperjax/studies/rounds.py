@@ -106,9 +106,8 @@ class Rounds:
                 self._run(progress)
 
     def _run(self, progress: Callable[[int, int], None] | None) -> None:
-        compiled, ending, races = False, self._ending, None
-        if self._pruning is not None:
-            races = Races(self._pruning, self._archive, self._recalled, self._wait_for_others)
+        compiled, ending = False, self._ending
+        races = None if self._pruning is None else self._races(self._pruning)
         while self._has_more and not (ending is not None and ending.over) and (trials := self._next()):
             if races is None:
                 trained = self._complete(trials, progress, not compiled)
@@ -122,16 +121,18 @@ class Rounds:
         if progress is not None and not compiled:  # all was there
             progress(len(self.recipes), self._total)
 
+    def _races(self, pruning: Pruning) -> Races:
+        return Races(pruning, self._archive, self._recalled, self._wait_for_others)
+
     def _relay(self, pruning: Pruning, progress: Callable[[int, int], None] | None) -> None:
-        count, compiled = self._counted(0, progress), False
+        count, compiled, known = self._counted(0, progress), False, self._races(pruning)
 
         def begin() -> Race | None:
             nonlocal compiled
             if not self._has_more or (self._ending is not None and self._ending.over) or not (trials := self._next()):
                 return None
-            kept = [tuple(runs) for trial in trials if (runs := self._recalled(trial)) is not None]
-            if self._archive is not None and len(kept) == len(trials):
-                return pruning.recall(trials, kept, self._archive.pruned)
+            if (race := known.recall(trials)) is not None:
+                return race
             engine = self._compiled(trials.start, trials)
             self._add(engine.conditions(0.0))
             if not compiled:

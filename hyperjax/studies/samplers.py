@@ -96,12 +96,7 @@ class Drawn:
         """The next ones."""
         return list(itertools.islice(self._values, self._batch))
 
-    def tell(
-        self,
-        scores: Mapping[int, float | Sequence[float]],
-        pruned: Mapping[int, int] | None = None,
-        standing: Mapping[int, tuple[float, int]] | None = None,
-    ) -> None:
+    def tell(self, *_: Any) -> None:
         """Nothing follows from it."""
 
 

@@ -327,12 +327,12 @@ def _left_open(
         together = whole if there is None or batch is not None else there.get("batch")
         return trials if together is None else None  # what a verdict compares, where all race as one batch
 
-    left: dict[str, Callable[[Mapping[str, Any] | None], Any]] = {
-        "micro_batch_size": lambda there: decided() if there is None else there.get("micro_batch_size"),
-        "places": lambda there: places if there is None else there.get("places"),
-    }
+    def stays(name: str, decide: Callable[[], Any]) -> Callable[[Mapping[str, Any] | None], Any]:
+        return lambda there: decide() if there is None else there.get(name)
+
+    left = {"micro_batch_size": stays("micro_batch_size", decided), "places": stays("places", lambda: places)}
     if batch is None:
-        left["batch"] = lambda there: whole if there is None else there.get("batch")
+        left["batch"] = stays("batch", lambda: whole)
     if "pruner" in same:
         left["trials"] = raced
     return left

@@ -103,7 +103,7 @@ class Cohort:
                 begun.append((group.chunks[-1], each.width))
         self._members += [found[place] for place in range(engine.size)]
         self._work(begun, lambda each: each[0].begin(each[1]))
-        self._look()
+        self._place([chunk for chunk, _ in begun])
         return range(first, len(self))
 
     def hold(self, members: Iterable[int]) -> None:
